@@ -1,0 +1,108 @@
+// Datasets: JSON lines in TRL's shapes, read whole and checked row by row before training starts.
+//
+//   prompts      prompt: string or messages, any other columns go to the rewards
+//   supervised   messages, or prompt + completion (both strings or both messages)
+//   text         text: string; a file not ending in .jsonl is one document
+//
+// Files with other names for the same things are read by settings: `prompt_template` builds the prompt from columns
+// ("{Body} {Question}"), `answer_column` says which column holds the reference answer.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "sample.h"
+
+namespace tenon::rl {
+
+struct DatasetOptions {
+  std::string prompt_column = "prompt";
+  std::string completion_column = "completion";
+  std::string messages_column = "messages";
+  std::string text_column = "text";
+  std::string prompt_template;      // text with {column} in it; wins over prompt_column
+  std::string completion_template;  // the same for the completion
+  std::string answer_column;        // shown to rewards as `answer`
+  std::string system_prompt;        // put in front of a conversation
+  bool chat = false;                // a prompt that is a string becomes a user message
+  int64_t skip_rows = 0;
+  int64_t max_rows = 0;  // 0: all
+
+  void validate() const;
+};
+
+template <class V>
+void describe(V& v, DatasetOptions& o) {
+  v.field("prompt_column", o.prompt_column, "column with the prompt, a string or messages");
+  v.field("completion_column", o.completion_column, "column with the completion to learn");
+  v.field("messages_column", o.messages_column, "column with a whole conversation");
+  v.field("text_column", o.text_column, "column with a document");
+  v.field("prompt_template", o.prompt_template, "builds the prompt from columns named in braces; {{ is a brace");
+  v.field("completion_template", o.completion_template, "builds the completion from columns named in braces");
+  v.field("answer_column", o.answer_column, "column shown to the rewards as `answer`");
+  v.field("system_prompt", o.system_prompt, "system message put in front of conversations");
+  v.field("chat", o.chat, "turn a plain prompt into a user message, rendered with the model's chat template");
+  v.field("skip_rows", o.skip_rows, "rows left out at the start of the file");
+  v.field("max_rows", o.max_rows, "rows read after these, 0 for all");
+}
+
+/// Rows in memory, and the order in which an epoch visits them.
+class Dataset {
+ public:
+  int64_t size() const { return static_cast<int64_t>(rows_.size()); }
+  const Row& operator[](int64_t i) const { return rows_[static_cast<size_t>(i)]; }
+  const std::vector<Row>& rows() const { return rows_; }
+  const std::string& name() const { return name_; }
+
+  /// A permutation of [0, size()) that depends on (seed, epoch) alone, so that a resumed run finds its place again.
+  std::vector<int64_t> order(uint64_t seed, int64_t epoch) const;
+
+ protected:
+  Dataset(std::vector<Row> rows, std::string name);  // Error when there are none
+
+ private:
+  std::vector<Row> rows_;
+  std::string name_;
+};
+
+/// All loaders throw Error naming file:line for a malformed row, a missing or ill-typed column, and for an empty dataset.
+class PromptDataset : public Dataset {
+ public:
+  static PromptDataset from_jsonl(const std::string& path, const DatasetOptions& = {});
+  static PromptDataset from_rows(std::vector<Row> rows, std::string name = "prompts");
+
+ private:
+  using Dataset::Dataset;
+};
+
+class SftDataset : public Dataset {
+ public:
+  static SftDataset from_jsonl(const std::string& path, const DatasetOptions& = {});
+  static SftDataset from_rows(std::vector<Row> rows, std::string name = "examples");
+
+ private:
+  using Dataset::Dataset;
+};
+
+class TextDataset : public Dataset {
+ public:
+  static TextDataset from_file(const std::string& path, const DatasetOptions& = {});
+  static TextDataset from_rows(std::vector<Row> rows, std::string name = "documents");
+  static TextDataset from_texts(std::vector<std::string> texts, std::string name = "documents");
+
+ private:
+  using Dataset::Dataset;
+};
+
+/// The prompt as the model reads it: plain text as it is, a conversation rendered with `chat_template` up to the assistant's turn.
+/// Error when the row is a conversation and the model has no template.
+std::string prompt_text(const Row& row, const text::ChatTemplate* chat_template);
+
+/// `template_text` with each {column} replaced by the row's column.
+std::string fill_template(const std::string& template_text, const Row& row);
+
+/// A row made in a program: `columns` become its columns and columns_json.
+Row make_row(std::string prompt, std::vector<std::pair<std::string, std::string>> columns = {});
+
+}  // namespace tenon::rl
