@@ -1,0 +1,79 @@
+// What a model is made of: the settings that the decoder reads, whatever family and style of config.json they came from.
+//
+// Published folders differ in names (`num_local_experts`, `num_experts`, `n_routed_experts`), in style (transformers 4 has `rope_theta` and `rope_scaling`,
+// transformers 5 has `rope_parameters`) and in what they leave out. A file in zoo/ knows one family; everything after it knows ModelConfig alone.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "../ops/routing.h"
+
+namespace tenon::models {
+
+/// How rotary frequencies are stretched beyond the lengths of pretraining (transformers' `rope_scaling` / `rope_parameters`).
+struct RopeScaling {
+  std::string type;  // "" (none), "linear", "llama3" or "yarn"
+  double factor = 1;
+  double low_freq_factor = 1, high_freq_factor = 4;  // llama3
+  int64_t original_max_position_embeddings = 0;      // llama3, yarn
+  double beta_fast = 32, beta_slow = 1;              // yarn (arXiv 2309.00071)
+  double attention_factor = 0;                       // yarn: multiplies cos and sin; 0: 0.1 ln(factor) + 1
+};
+
+struct ModelConfig {
+  std::string architecture = "LlamaForCausalLM";  // the class in transformers
+  std::string model_type = "llama";
+
+  int64_t vocab_size = 0, hidden_size = 0, num_layers = 0;
+  int64_t num_heads = 0, num_kv_heads = 0, head_dim = 0;
+  int64_t intermediate_size = 0;  // of dense layers
+  int64_t max_position_embeddings = 2048;
+  double rms_norm_eps = 1e-6;
+  double rope_theta = 10000;
+  RopeScaling rope_scaling;
+  bool tie_word_embeddings = false;
+  bool attention_bias = false;         // on q, k and v
+  bool attention_output_bias = false;  // on o
+  bool mlp_bias = false;
+  bool qk_norm = false;  // RMSNorm over each head of q and k
+  int64_t sliding_window = 0;         // 0: none
+  std::vector<bool> window_layer;     // which layers use the window; empty: all
+  double initializer_range = 0.02;
+
+  // Mixture of experts. moe_layer is empty for a dense model, else one flag a layer.
+  std::vector<bool> moe_layer;
+  int64_t num_experts = 0, experts_per_token = 0;
+  int64_t moe_intermediate_size = 0;     // of one expert
+  int64_t shared_intermediate_size = 0;  // of all shared experts together; 0: none
+  ops::RoutingOptions routing;
+  bool routing_bias = false;  // e_score_correction_bias: takes part in choosing experts only
+  double router_aux_loss_coef = 0, router_z_loss_coef = 0;
+
+  int64_t bos_token_id = -1, pad_token_id = -1;  // -1: none
+  std::vector<int64_t> eos_token_ids;
+
+  std::string dtype;     // of the weights as the config states it ("float32", "bfloat16", "float16"); "" when it does not
+  std::string raw_json;  // the file it was read from: keys unknown to us are written back
+
+  bool is_moe() const { return num_experts > 0; }
+  bool is_moe_layer(int64_t layer) const { return !moe_layer.empty() && moe_layer[static_cast<size_t>(layer)]; }
+  int64_t num_moe_layers() const;
+  int64_t window(int64_t layer) const;  // 0: none
+};
+
+/// Reads the text of a config.json. `where` names it in errors. Throws Error in one line for text that is not JSON, an architecture that is not in the
+/// zoo (naming those that are), a missing or ill-typed key, and sizes that no model can have.
+ModelConfig config_from_json(const std::string& text, const std::string& where);
+
+/// Reads DIR/config.json, and DIR/generation_config.json for the end tokens where there is one (it may name more than config.json does).
+ModelConfig load_config(const std::string& dir);
+
+/// A config.json that transformers opens: our values under the family's names over the keys of raw_json.
+std::string config_to_json(const ModelConfig& config);
+
+/// Throws Error for values that contradict each other or that no model can have; `where` goes in front. create() and config_from_json() call it.
+void check_config(const ModelConfig& config, const std::string& where);
+
+}  // namespace tenon::models

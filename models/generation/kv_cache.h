@@ -1,0 +1,41 @@
+// Keys and values of generated sequences in pages of 64 tokens, handed out with reference counts.
+//
+// Samples of one prompt share its full pages; a page that several sequences hold is copied before one of them writes to it.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "../../runtime/tensor.h"
+#include "../config.h"
+
+namespace tenon::models {
+
+class KvCache {
+ public:
+  /// `pages` pages for every layer. Throws Error (out of memory) when they do not fit.
+  KvCache(const ModelConfig& config, int64_t pages, DType dtype, Device device);
+
+  static int64_t page_bytes(const ModelConfig& config, DType dtype);  // all layers
+
+  Tensor& keys(int64_t layer) { return keys_[static_cast<size_t>(layer)]; }      // [pages, kv_heads, 64, head_dim]
+  Tensor& values(int64_t layer) { return values_[static_cast<size_t>(layer)]; }  // same
+
+  int64_t pages() const { return static_cast<int64_t>(references_.size()); }
+  int64_t free_pages() const { return static_cast<int64_t>(free_.size()); }
+
+  int32_t allocate();           // a page with one reference; Error when none is free
+  void share(int32_t page);     // one reference more
+  void release(int32_t page);   // one less; the last gives the page back
+  int32_t references(int32_t page) const { return references_[static_cast<size_t>(page)]; }
+
+  /// A page to write to in place of `page`: itself when the caller holds its only reference, else a copy (the caller's reference moves over).
+  int32_t writable(int32_t page);
+
+ private:
+  std::vector<Tensor> keys_, values_;
+  std::vector<int32_t> references_;
+  std::vector<int32_t> free_;  // taken from the back, lowest page first at the start
+};
+
+}  // namespace tenon::models
