@@ -1,0 +1,86 @@
+#include "head.h"
+
+#include "../ops/elementwise.h"
+#include "../runtime/check.h"
+#include "../runtime/memory.h"
+#include "indexing.h"
+#include "parameters.h"
+
+namespace tenon {
+
+TokenLogProbsVar token_logprobs(const Var& hidden, const Var& weight, const Tensor& targets, float temperature, bool with_entropy) {
+  const ops::PackedWeight* packed = weight.parameter() ? weight.parameter()->packed(ops::PackFor::forward) : nullptr;
+  ops::TokenLogProbs value = ops::token_logprobs(hidden.value(), weight.value(), targets, temperature, with_entropy, packed);
+  std::vector<Tensor> results = {value.logprob};
+  if (with_entropy) results.push_back(value.entropy);
+  auto out = record_many("token_logprobs", {hidden, weight}, std::move(results),
+                         [hidden = hidden.saved(), weight = weight.saved(), targets = SavedTensor(targets), value, temperature, with_entropy](GradContext& g) {
+                           Tensor dhidden = Tensor::like(hidden);
+                           const Tensor* dentropy = with_entropy && g.has_dy(1) ? &g.dy(1) : nullptr;
+                           ops::token_logprobs_backward(g.dy(0), dentropy, hidden, weight, targets, value, temperature, dhidden,
+                                                        g.needs(1) ? &g.sink(1) : nullptr);
+                           g.add(0, dhidden);
+                         });
+  return {out[0], with_entropy ? out[1] : Var()};
+}
+
+TokenLossOut token_loss(const Var& hidden, const Var& weight, const Tensor& targets, float temperature, bool with_entropy, const ops::TokenLoss& loss) {
+  const Device device = hidden.device();
+  const Shape tokens = {hidden.dim(0)};
+  TokenLossOut out{.logprob = Tensor::empty(tokens, DType::f32, device)};
+  if (with_entropy) out.entropy = Tensor::empty(tokens, DType::f32, device);
+
+  // The gradients for a seed of 1, made now and scaled when backward comes.
+  Tensor dhidden, dweight;
+  if (grad_enabled() && hidden.requires_grad()) dhidden = Tensor::like(hidden.value());
+  if (grad_enabled() && weight.requires_grad()) {
+    MemoryTag tag("gradients");
+    dweight = Tensor::zeros(weight.shape(), DType::f32, device);
+  }
+  const double value = ops::token_loss_one_pass(hidden.value(), weight.value(), targets, temperature, with_entropy, loss, &out.logprob,
+                                                with_entropy ? &out.entropy : nullptr, dhidden.defined() ? &dhidden : nullptr,
+                                                dweight.defined() ? &dweight : nullptr);
+  out.loss = record("token_loss", {hidden, weight}, Tensor::full({}, static_cast<float>(value), DType::f32, device), [dhidden, dweight](GradContext& g) {
+    const float seed = g.dy().item<float>();
+    if (g.needs(0)) g.add(0, seed == 1 ? dhidden : ops::scale(dhidden, seed));
+    if (g.needs(1)) ops::add_into(g.sink(1), dweight, seed);
+  });
+  return out;
+}
+
+Var cross_entropy(const Var& hidden, const Var& weight, const Tensor& targets, const Tensor* token_weight) {
+  check(targets.dtype() == DType::i32 && targets.rank() == 1 && targets.dim(0) == hidden.dim(0), "cross_entropy: targets {} {} for hidden {}",
+        name(targets.dtype()), targets.shape(), hidden.shape());
+  check(!token_weight || (token_weight->dtype() == DType::f32 && token_weight->shape() == targets.shape()),
+        "cross_entropy: token_weight must be f32 {}", targets.shape());
+  const Tensor target_host = targets.to(Device::cpu());
+  const int32_t* all = target_host.data<int32_t>();
+  std::vector<int32_t> kept, kept_targets;
+  for (int64_t t = 0; t < targets.dim(0); ++t)
+    if (all[t] != -100) {
+      kept.push_back(static_cast<int32_t>(t));
+      kept_targets.push_back(all[t]);
+    }
+  check(!kept.empty(), "cross_entropy: all {} targets are -100, nothing is left to learn from", targets.dim(0));
+
+  std::vector<float> weights(kept.size(), 1.0f / static_cast<float>(kept.size()));
+  if (token_weight) {
+    const Tensor weight_host = token_weight->to(Device::cpu());
+    for (size_t i = 0; i < kept.size(); ++i) weights[i] = weight_host.data<float>()[kept[i]];
+  }
+  const bool whole = static_cast<int64_t>(kept.size()) == targets.dim(0);
+  Var rows = whole ? hidden : gather_rows(hidden, Tensor::from_vector(kept).to(hidden.device()));
+  Tensor row_targets = whole ? targets : Tensor::from_vector(kept_targets).to(hidden.device());
+  return token_loss(rows, weight, row_targets, 1, false,
+                    [&weights](int64_t begin, int64_t end, const float* logprob, const float*, float* dlogprob) {
+                      double sum = 0;
+                      for (int64_t t = begin; t < end; ++t) {
+                        dlogprob[t - begin] = -weights[t];
+                        sum -= static_cast<double>(weights[t]) * logprob[t - begin];
+                      }
+                      return sum;
+                    })
+      .loss;
+}
+
+}  // namespace tenon

@@ -1,0 +1,105 @@
+// Parameters and the store that owns them.
+//
+// A parameter has a value in the dtype that the model computes in, an f32 master that the optimizer updates (bf16 loses updates of 1e-6 on weights of
+// 0.02; when the value is f32 both are one), an f32 gradient made on first use, and copies packed for products, made when asked for
+// and again after each change. Names are those of Hugging Face checkpoints.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "../ops/packed_weight.h"
+#include "var.h"
+
+namespace tenon {
+
+/// Which ranks share a parameter, and so over which its gradient is reduced.
+enum class ParamGroup { dense, expert };
+
+class Parameter {
+ public:
+  Parameter(std::string name, const Shape& shape, DType dtype, Device device, ParamGroup group, bool trainable);
+  Parameter(const Parameter&) = delete;
+  Parameter& operator=(const Parameter&) = delete;
+
+  const std::string& name() const { return name_; }
+  const Shape& shape() const { return value_.shape(); }
+  const Tensor& value() const { return value_; }
+  /// f32; the value itself when that is f32. A frozen bf16 parameter gets one on first use.
+  Tensor& master();
+  /// f32, zeros when made.
+  Tensor& grad();
+  bool has_grad() const { return grad_.defined(); }
+  /// Frees the gradient's memory.
+  void drop_grad() { grad_ = Tensor(); }
+
+  bool trainable() const { return trainable_; }
+  void set_trainable(bool trainable);
+  ParamGroup group() const { return group_; }
+  /// Whether weight decay applies: to matrices, not to norms and biases.
+  bool decays() const { return value_.rank() >= 2; }
+
+  /// The value as a leaf of the graph; it requires a gradient while the parameter is trainable.
+  const Var& var();
+  /// Counts changes.
+  uint64_t version() const { return version_; }
+  /// To be called after writing into `value()` or `master()` directly.
+  void changed();
+  /// Sets master and value; any float dtype, the parameter's shape.
+  void assign(const Tensor& tensor);
+  /// The packed copy for a use, made when there is none of this version. For matrices `[out, in]` and stacks `[experts, out, in]`.
+  const ops::PackedWeight* packed(ops::PackFor use);
+  size_t packed_bytes() const;
+  bool has_own_master() const { return master_.defined(); }
+
+ private:
+  struct Packed {
+    std::shared_ptr<const ops::PackedWeight> copy;
+    uint64_t version = 0;
+  };
+
+  std::string name_;
+  Tensor value_, master_, grad_;  // master_ undefined while value_ is the master or nobody needs one
+  ParamGroup group_;
+  bool trainable_;
+  uint64_t version_ = 1;
+  Var var_;
+  Packed packed_[2];
+};
+
+class ParamStore {
+ public:
+  ParamStore() = default;
+  ParamStore(ParamStore&&) = default;
+  ParamStore& operator=(ParamStore&&) = default;
+
+  /// Zeros. Throws Error when the name is taken.
+  Parameter& create(std::string name, const Shape& shape, DType dtype, Device device = Device::cpu(), ParamGroup group = ParamGroup::dense,
+                    bool trainable = true);
+  /// Throws Error naming the nearest name when there is none.
+  Parameter& at(std::string_view name) const;
+  Parameter* find(std::string_view name) const;
+  /// In order of creation.
+  const std::vector<std::unique_ptr<Parameter>>& all() const { return parameters_; }
+
+  /// State that is saved but has no gradient, such as a router's selection bias: f32 zeros.
+  Tensor& create_buffer(std::string name, const Shape& shape, Device device = Device::cpu());
+  Tensor& buffer(std::string_view name);
+  Tensor* find_buffer(std::string_view name);
+  const std::vector<std::pair<std::string, std::unique_ptr<Tensor>>>& buffers() const { return buffers_; }
+
+  int64_t numel() const;
+  void zero_grad();
+  void set_trainable(bool trainable);
+  /// Bytes held for values, masters, gradients and packed copies, in all and a parameter, and what training with AdamW comes to.
+  std::string memory_report() const;
+
+ private:
+  std::vector<std::unique_ptr<Parameter>> parameters_;
+  std::vector<std::pair<std::string, std::unique_ptr<Tensor>>> buffers_;
+};
+
+}  // namespace tenon
