@@ -1,0 +1,22 @@
+# One test binary a floor, linked with the floors up to its own.
+include(CTest)
+include(GoogleTest)
+find_package(GTest REQUIRED)
+
+foreach(floor IN LISTS TENON_FLOORS)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${floor}/*.cpp)
+  if(NOT sources)
+    continue()
+  endif()
+  set(target tenon_tests_${floor})
+  add_executable(${target} ${sources})
+  tenon_private_options(${target})
+  tenon_link_floors(${target} ${floor})
+  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)  # quicker to compile; the references are small
+  target_compile_definitions(${target} PRIVATE TENON_SOURCE_DIR="${PROJECT_SOURCE_DIR}" TENON_BINARY_DIR="${PROJECT_BINARY_DIR}")
+  target_link_libraries(${target} PRIVATE GTest::gtest_main)
+  if(floor STREQUAL "ops" AND TARGET tenon_op_table)
+    target_link_libraries(${target} PRIVATE tenon_op_table)
+  endif()
+  gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60 PROPERTIES LABELS ${floor} TIMEOUT 300)
+endforeach()
