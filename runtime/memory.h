@@ -1,0 +1,62 @@
+// A caching allocator per device: blocks that were freed are kept by size and given out again, 64-byte aligned.
+//
+// Every allocation is booked under the name that is current on its thread, so that the peak can be explained, and so
+// that running out of memory is an Error that says what was asked for, what is held by whom, and which setting would
+// help.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "device.h"
+
+namespace tenon {
+
+/// While it lives, allocations of this thread are booked under `name`, a string literal: "parameters", "gradients",
+/// "optimizer", "activations", "kv cache", "workspace". Without one they are booked under "other".
+class MemoryTag {
+ public:
+  explicit MemoryTag(const char* name);
+  ~MemoryTag();
+  MemoryTag(const MemoryTag&) = delete;
+  MemoryTag& operator=(const MemoryTag&) = delete;
+
+ private:
+  int previous_;
+};
+
+struct MemoryUse {
+  std::string name;
+  size_t current = 0, peak = 0;  // bytes
+};
+
+/// By name, in order of first use.
+std::vector<MemoryUse> memory_use(Device);
+size_t memory_current(Device);
+/// The highest memory_current since the start or the last reset_peak.
+size_t memory_peak(Device);
+/// Freed blocks that the allocator keeps for reuse, in bytes.
+size_t memory_cached(Device);
+void reset_peak(Device);
+
+/// The most that may be held, in bytes; 0 is no limit. At the start it is what the machine (or its container) has.
+void set_memory_limit(Device, size_t bytes);
+size_t memory_limit(Device);
+/// Gives kept blocks back to the system.
+void empty_cache(Device);
+
+/// "1.5 GiB".
+std::string format_bytes(size_t bytes);
+
+namespace detail {
+struct Block {
+  void* data = nullptr;
+  size_t bytes = 0;  // of its size class
+  int tag = 0;
+};
+Block allocate(Device, size_t bytes);
+void release(Device, const Block&) noexcept;
+}  // namespace detail
+
+}  // namespace tenon

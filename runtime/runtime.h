@@ -1,0 +1,20 @@
+// All of the runtime floor; single headers are quicker to compile.
+#pragma once
+
+#include "communicator.h"
+#include "cpu.h"
+#include "device.h"
+#include "dtype.h"
+#include "error.h"
+#include "files.h"
+#include "json_lines.h"
+#include "log.h"
+#include "memory.h"
+#include "random.h"
+#include "safetensors.h"
+#include "shape.h"
+#include "simd.h"
+#include "storage.h"
+#include "tensor.h"
+#include "threads.h"
+#include "workspace.h"

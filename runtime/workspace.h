@@ -1,0 +1,101 @@
+// Scratch memory of an op: given out last in, first out, and returned when the op ends. One workspace a thread; it is
+// for the thread that calls an op, which then shares the scratch with its parallel region.
+//
+//   auto partial = Workspace::host().zeros<float>(blocks.count() * dim);
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <type_traits>
+#include <vector>
+
+#include "memory.h"
+
+namespace tenon {
+
+class Workspace;
+
+/// Memory for n values of T, 64-byte aligned, returned to the workspace at the end of the scope.
+template <class T>
+class Scratch {
+ public:
+  ~Scratch();
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+
+  T* data() { return data_; }
+  const T* data() const { return data_; }
+  int64_t size() const { return size_; }
+  T& operator[](int64_t i) { return data_[i]; }
+  const T& operator[](int64_t i) const { return data_[i]; }
+  operator T*() { return data_; }
+  operator const T*() const { return data_; }
+  T* begin() { return data_; }
+  T* end() { return data_ + size_; }
+  std::span<T> span() { return {data_, static_cast<size_t>(size_)}; }
+
+ private:
+  friend class Workspace;
+  struct Zero {};
+  Scratch(Workspace& owner, int64_t size);
+  Scratch(Workspace& owner, int64_t size, Zero) : Scratch(owner, size) { std::fill_n(data_, size_, T{}); }
+
+  Workspace& owner_;
+  int64_t size_;
+  size_t chunk_, used_;  // what the workspace held before
+  T* data_;
+};
+
+class Workspace {
+ public:
+  /// The calling thread's.
+  static Workspace& host();
+
+  /// Not initialised.
+  template <class T>
+  Scratch<T> get(int64_t n) {
+    return Scratch<T>(*this, n);
+  }
+  template <class T>
+  Scratch<T> zeros(int64_t n) {
+    return Scratch<T>(*this, n, typename Scratch<T>::Zero{});
+  }
+
+  /// Bytes held from the allocator.
+  size_t capacity() const;
+
+  Workspace() = default;
+  ~Workspace();
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+
+ private:
+  template <class T>
+  friend class Scratch;
+
+  void* take(size_t bytes);
+  void give_back(size_t chunk, size_t used) noexcept;
+
+  std::vector<detail::Block> chunks_;
+  size_t chunk_ = 0;  // the one in use
+  size_t used_ = 0;   // bytes of it
+};
+
+template <class T>
+Scratch<T>::Scratch(Workspace& owner, int64_t size)
+    : owner_(owner),
+      size_(size),
+      chunk_(owner.chunk_),
+      used_(owner.used_),
+      data_(static_cast<T*>(owner.take(static_cast<size_t>(size) * sizeof(T)))) {
+  static_assert(std::is_trivially_copyable_v<T> && alignof(T) <= 64);
+}
+
+template <class T>
+Scratch<T>::~Scratch() {
+  owner_.give_back(chunk_, used_);
+}
+
+}  // namespace tenon
