@@ -9,6 +9,10 @@
 
 #include "run_folder.h"
 
+namespace tenon {
+class JsonLinesWriter;
+}
+
 namespace tenon::rl {
 
 /// Values of one step under TRL's names, in the order they are written. A non-finite value is written as null.
@@ -36,8 +40,8 @@ class MetricsWriter {
   void flush();
 
  private:
-  std::string folder_;
-  int fd_ = -1;
+  RunFolder folder_;
+  std::unique_ptr<JsonLinesWriter> lines_;
   std::unique_ptr<EventWriter> events_;
 };
 

@@ -104,7 +104,7 @@ class Settings {
   void ignore_section(std::string name) { ignored_.push_back(std::move(name)); }
 
   void read_toml(const std::string& path);
-  /// The same from text; `where` stands for the file in errors, `first_line` for the line of its beginning.
+  /// The same from text; `where` stands for the file in errors.
   void read_toml_text(std::string_view text, const std::string& where);
 
   /// One setting from its text; `name` alone or section.name. Lists are separated by commas. Error names the nearest setting.
