@@ -1,0 +1,27 @@
+// A cage for programs that run what a model wrote: bubblewrap with namespaces of its own and resource limits.
+//
+// Inside, the machine's files are readable and not writable, /tmp is a small memory disk, /run is empty, there is no network, and each
+// process is bounded in processor time, memory, file size and number of processes. As root the program runs under an unused user
+// id (limits on processes do not bind root), with the capability to read root's files.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace tenon::rl {
+
+struct SandboxLimits {
+  double cpu_seconds = 10;
+  int64_t memory_mb = 512;  // address space of each process
+  int64_t processes = 32;
+  int64_t file_mb = 16;  // a file, and the whole of /tmp
+};
+
+/// The command line that runs `command` (for /bin/sh) in the cage. The present folder and that of the program stay visible.
+std::vector<std::string> sandboxed(const std::string& command, const SandboxLimits& limits);
+
+/// Why the cage cannot be used here ("bwrap: No permissions to create new namespace ..."); empty when it can. Asked once, by trying.
+const std::string& sandbox_problem();
+
+}  // namespace tenon::rl
