@@ -77,10 +77,12 @@ class Workspace {
 
   void* take(size_t bytes);
   void give_back(size_t chunk, size_t used) noexcept;
+  void drop_chunks() noexcept;
 
   std::vector<detail::Block> chunks_;
-  size_t chunk_ = 0;  // the one in use
-  size_t used_ = 0;   // bytes of it
+  size_t chunk_ = 0;   // the one in use
+  size_t used_ = 0;    // bytes of it
+  size_t merged_ = 0;  // what the next chunk should hold at least
 };
 
 template <class T>
