@@ -1,0 +1,43 @@
+#include "op_table.h"
+
+namespace tenon::testing {
+
+// The list: every file of entries is declared and called here. Two lines an op.
+std::vector<OpCase> rms_norm_cases();
+// products and experts
+// attention, loss head and sampling
+
+const std::vector<OpCase>& op_table() {
+  static const std::vector<OpCase> table = [] {
+    std::vector<OpCase> all;
+    const auto add = [&all](std::vector<OpCase> cases) {
+      for (OpCase& c : cases) all.push_back(std::move(c));
+    };
+    add(rms_norm_cases());
+    // products and experts
+    // attention, loss head and sampling
+    return all;
+  }();
+  return table;
+}
+
+const OpCase* find_op(const std::string& name) {
+  for (const OpCase& op : op_table())
+    if (op.name == name) return &op;
+  return nullptr;
+}
+
+Tensor& Gradients::buffer(const std::string& name) {
+  if (!grads_.contains(name)) {
+    const Tensor& x = in_[name];
+    grads_.set(name, Tensor::full(x.shape(), std::numeric_limits<float>::quiet_NaN(), x.dtype()));
+  }
+  return grads_[name];
+}
+
+Tensor& Gradients::sink(const std::string& name) {
+  if (!sinks_.contains(name)) sinks_.set(name, Tensor::full(in_[name].shape(), kSinkStart, DType::f32));
+  return sinks_[name];
+}
+
+}  // namespace tenon::testing
