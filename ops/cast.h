@@ -1,7 +1,7 @@
 // Conversion between dtypes, and copies between views.
 //
-// Floats round to nearest, ties to even; to integers they are truncated; to bool it is x != 0. Between integers the value is kept modulo the
-// width. Memory-bound: each side once.
+// Floats round to nearest, ties to even; to integers they are truncated; to bool it is x != 0. Between integers the
+// value is kept modulo the width. Memory-bound: each side once.
 #pragma once
 
 #include "../runtime/tensor.h"

@@ -15,8 +15,8 @@ void check_same_device(const char* op, std::initializer_list<NamedTensor> argume
   const NamedTensor& first = *arguments.begin();
   for (const NamedTensor& a : arguments) {
     check_defined(op, a);
-    check(a.tensor.device() == first.tensor.device(), "{}: {} is on {}, {} on {}", op, first.name, first.tensor.device(), a.name,
-          a.tensor.device());
+    check(a.tensor.device() == first.tensor.device(), "{}: {} is on {}, {} on {}", op, first.name,
+          first.tensor.device(), a.name, a.tensor.device());
   }
 }
 
@@ -24,8 +24,8 @@ void check_same_dtype(const char* op, std::initializer_list<NamedTensor> argumen
   const NamedTensor& first = *arguments.begin();
   for (const NamedTensor& a : arguments) {
     check_defined(op, a);
-    check(a.tensor.dtype() == first.tensor.dtype(), "{}: {} is {}, {} is {}", op, first.name, first.tensor.dtype(), a.name,
-          a.tensor.dtype());
+    check(a.tensor.dtype() == first.tensor.dtype(), "{}: {} is {}, {} is {}", op, first.name, first.tensor.dtype(),
+          a.name, a.tensor.dtype());
   }
 }
 
@@ -40,22 +40,23 @@ void check_same_shape(const char* op, std::initializer_list<NamedTensor> argumen
 
 void check_dtype(const char* op, NamedTensor argument, DType wanted) {
   check_defined(op, argument);
-  check(argument.tensor.dtype() == wanted, "{}: {} {} must be {}, it is {}", op, argument.name, argument.tensor.shape(), wanted,
-        argument.tensor.dtype());
+  check(argument.tensor.dtype() == wanted, "{}: {} {} must be {}, it is {}", op, argument.name, argument.tensor.shape(),
+        wanted, argument.tensor.dtype());
 }
 
 void check_float(const char* op, std::initializer_list<NamedTensor> arguments) {
   for (const NamedTensor& a : arguments) {
     check_defined(op, a);
     const DType dtype = a.tensor.dtype();
-    check(dtype == DType::f32 || dtype == DType::bf16, "{}: {} {} must be f32 or bf16, it is {}", op, a.name, a.tensor.shape(),
-          dtype);
+    check(dtype == DType::f32 || dtype == DType::bf16, "{}: {} {} must be f32 or bf16, it is {}", op, a.name,
+          a.tensor.shape(), dtype);
   }
 }
 
 void check_shape(const char* op, NamedTensor argument, const Shape& wanted) {
   check_defined(op, argument);
-  check(argument.tensor.shape() == wanted, "{}: {} must be {}, it is {}", op, argument.name, wanted, argument.tensor.shape());
+  check(argument.tensor.shape() == wanted, "{}: {} must be {}, it is {}", op, argument.name, wanted,
+        argument.tensor.shape());
 }
 
 void check_rank(const char* op, NamedTensor argument, int wanted) {

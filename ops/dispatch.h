@@ -1,5 +1,5 @@
-// What every op does before its kernel runs: check its arguments, with errors that name the op, the argument, shapes, dtypes and devices,
-// and choose the kernel of the device.
+// What every op does before its kernel runs: check its arguments, with errors that name the op, the argument, shapes,
+// dtypes and devices, and choose the kernel of the device.
 //
 //   check_same_device("rms_norm", {{"x", x}, {"weight", weight}});
 //   on_device("rms_norm", x.device(), [&] { cpu::rms_norm(x, weight, eps, y, rstd); });

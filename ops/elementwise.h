@@ -1,6 +1,8 @@
-// Arithmetic element by element, with NumPy's broadcasting: shapes are aligned at the last dimension, and a dimension of 1 is repeated.
+// Arithmetic element by element, with NumPy's broadcasting: shapes are aligned at the last dimension, and a dimension
+// of 1 is repeated.
 //
-// f32 and bf16, computed in f32. Views of any strides are read where they lie. Memory-bound: operands are read once, the result written once.
+// f32 and bf16, computed in f32. Views of any strides are read where they lie. Memory-bound: operands are read once,
+// the result written once.
 #pragma once
 
 #include "../runtime/tensor.h"
@@ -32,8 +34,8 @@ Tensor clamp(const Tensor& x, float lo, float hi);
 /// y += alpha * x, in place; x broadcasts to y, y may be a view.
 void add_into(Tensor& y, const Tensor& x, float alpha = 1);
 
-/// Sums x over the dimensions along which a tensor of `shape` was repeated to give x's shape: the reverse of broadcasting. In x's dtype,
-/// summed in f32. Error when `shape` does not broadcast to x's.
+/// Sums x over the dimensions along which a tensor of `shape` was repeated to give x's shape: the reverse of
+/// broadcasting. In x's dtype, summed in f32. Error when `shape` does not broadcast to x's.
 Tensor sum_to(const Tensor& x, const Shape& shape);
 
 void fill(Tensor& x, float value);

@@ -7,7 +7,8 @@
 
 namespace tenon::ops {
 
-/// table `[vocab, dim]` f32 or bf16, ids i32 of any shape -> `[ids..., dim]`. Throws Error naming the first id outside the table.
+/// table `[vocab, dim]` f32 or bf16, ids i32 of any shape -> `[ids..., dim]`. Throws Error naming the first id outside
+/// the table.
 Tensor embedding(const Tensor& table, const Tensor& ids);
 
 /// dy `[ids..., dim]` f32 or bf16, added into dtable f32 `[vocab, dim]`. Rows that no id names are not touched.

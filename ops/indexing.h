@@ -1,7 +1,7 @@
 // Gathering and scattering by index, and concatenation.
 //
-// Indices are i32; one out of range is an Error that names it and its place. Scatters add in the order of the index: repeated indices give the
-// same bits for any number of threads.
+// Indices are i32; one out of range is an Error that names it and its place. Scatters add in the order of the index:
+// repeated indices give the same bits for any number of threads.
 #pragma once
 
 #include <span>

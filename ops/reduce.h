@@ -1,6 +1,7 @@
 // Sums, means and maxima over one dimension or over all.
 //
-// f32 and bf16, accumulated in f32 in an order that depends on the shape alone. The sum over a dimension has x's dtype. x is read once.
+// f32 and bf16, accumulated in f32 in an order that depends on the shape alone. The sum over a dimension has x's dtype.
+// x is read once.
 #pragma once
 
 #include "../runtime/tensor.h"

@@ -3,7 +3,8 @@
 //   softmax: y = exp(x - max) / sum exp(x - max)      dx = y (dy - sum(dy y))
 //   log_softmax: y = x - log sum exp(x)               dx = dy - exp(y) sum(dy)
 //
-// -infinity is a masked entry of probability 0; a row with nothing but them is NaN. Each operand moves once while a row fits the cache.
+// -infinity is a masked entry of probability 0; a row with nothing but them is NaN. Each operand moves once while a row
+// fits the cache.
 #pragma once
 
 #include "../runtime/tensor.h"

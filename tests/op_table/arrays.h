@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "../../runtime/error.h"
 #include "../../runtime/random.h"
 #include "../../runtime/tensor.h"
 

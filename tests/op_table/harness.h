@@ -32,7 +32,8 @@ class OpRun {
   Tensors tensors_, outputs_, incoming_, gradients_, sinks_;
 };
 
-/// The largest error of `value` as Tolerance defines it; infinite for NaN where the reference has none, or when shapes differ.
+/// The largest error of `value` as Tolerance defines it; infinite for NaN where the reference has none, or when shapes
+/// differ.
 double largest_error(const Array& value, const Array& reference, double small);
 
 /// Each line one failure with op, problem, dtype, tensor, error and tolerance; empty: all is well.

@@ -1,5 +1,7 @@
 #include "op_table.h"
 
+#include <limits>
+
 namespace tenon::testing {
 
 // The list: every file of entries is declared and called here. Two lines an op.

@@ -1,11 +1,15 @@
 // The op table: one entry an op, which drives the test of its values, the test of its gradients and its benchmark.
 //
-// rms_norm.cpp is the example to copy. To add an op: write NAME.cpp with `std::vector<OpCase> NAME_cases()` and put NAME into the list in
-// op_table.cpp. The harness (harness.h) then, for every dtype with a tolerance and every problem in `shapes`:
+// rms_norm.cpp is the example to copy. To add an op: write NAME.cpp with `std::vector<OpCase> NAME_cases()` and put
+// NAME into the list in op_table.cpp. The harness (harness.h) then, for every dtype with a tolerance and every problem
+// in `shapes`:
 //   - draws `inputs`, rounds them to the dtype (real arrays) or to f32, and makes tensors of them;
-//   - calls `run` and compares each output that `reference` names with what `reference` computes in double from the rounded inputs;
-//   - draws d(output) for the outputs in `differentiable`, differences sum(reference * doutput) in double with respect to each input that
-//     `backward` gives a gradient of (all elements of small inputs, chosen elements of larger ones, and one direction through all), and compares.
+//   - calls `run` and compares each output that `reference` names with what `reference` computes in double from the
+//   rounded inputs;
+//   - draws d(output) for the outputs in `differentiable`, differences sum(reference * doutput) in double with respect
+//   to each input that
+//     `backward` gives a gradient of (all elements of small inputs, chosen elements of larger ones, and one direction
+//     through all), and compares.
 // The benchmark runs `run` and `backward` on `bench_shape`.
 #pragma once
 
@@ -32,7 +36,8 @@ class Gradients {
   void give(const std::string& name, Tensor gradient) { grads_.set(name, std::move(gradient)); }
   /// For ops that write: a tensor like the input, filled with NaN by the test, to be written whole.
   Tensor& buffer(const std::string& name);
-  /// For ops that accumulate: an f32 tensor of the input's shape that holds something already (the test subtracts it again).
+  /// For ops that accumulate: an f32 tensor of the input's shape that holds something already (the test subtracts it
+  /// again).
   Tensor& sink(const std::string& name);
   const Problem& problem() const { return in_.problem; }
 
@@ -64,7 +69,8 @@ struct OpCase {
   std::vector<std::string> differentiable = {};  // outputs with an incoming gradient; empty: the first of the reference
   std::vector<Tolerance> tolerance;              // the dtypes to test, with the reason in a comment
   double small = 1e-2;                           // values below this are compared as if they were this large
-  // Of one call: memory that must be moved (each operand once), `item` bytes a real element; and operations. For the benchmark's share.
+  // Of one call: memory that must be moved (each operand once), `item` bytes a real element; and operations. For the
+  // benchmark's share.
   std::function<double(const Problem&, double item)> bytes;
   std::function<double(const Problem&)> flops = {};
   std::function<double(const Problem&, double item)> backward_bytes = {};

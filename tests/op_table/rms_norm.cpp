@@ -26,19 +26,25 @@ OpCase plain() {
       .name = "rms_norm",
       .shapes = {{1, 1}, {3, 31}, {130, 64}, {0, 16}},
       .bench_shape = {4096, 1024},
-      .inputs = [](Draw& draw, const Problem& p) {
-        return Arrays{{"x", draw.normal({p[0], p[1]})}, {"weight", draw.normal({p[1]}, /*mean=*/1, /*std=*/0.2)}};
-      },
-      .run = [](const Tensors& in) {
-        auto [y, rstd] = ops::rms_norm(in["x"], in["weight"], kEps);
-        return Tensors{{"y", y}, {"rstd", rstd}};
-      },
-      .backward = [](Gradients& g) {
-        g.give("x", ops::rms_norm_backward(g.d("y"), g.in("x"), g.in("weight"), g.out("rstd"), &g.sink("weight")));
-      },
-      .reference = [](const Arrays& in) { return Arrays{{"y", normalized(in["x"], in["weight"])}}; },
-      // f32: a sum of dim squares and three roundings. bf16: one rounding of the result, 2^-9 of it, half of that on average;
-      // gradients of one channel cancel, hence `small`.
+      .inputs =
+          [](Draw& draw, const Problem& p) {
+            return Arrays{{"x", draw.normal({p[0], p[1]})}, {"weight", draw.normal({p[1]}, /*mean=*/1, /*std=*/0.2)}};
+          },
+      .run =
+          [](const Tensors& in) {
+            auto [y, rstd] = ops::rms_norm(in["x"], in["weight"], kEps);
+            return Tensors{{"y", y}, {"rstd", rstd}};
+          },
+      .backward =
+          [](Gradients& g) {
+            g.give("x", ops::rms_norm_backward(g.d("y"), g.in("x"), g.in("weight"), g.out("rstd"), &g.sink("weight")));
+          },
+      .reference =
+          [](const Arrays& in) {
+            return Arrays{{"y", normalized(in["x"], in["weight"])}};
+          },
+      // f32: a sum of dim squares and three roundings. bf16: one rounding of the result, 2^-9 of it, half of that on
+      // average; gradients of one channel cancel, hence `small`.
       .tolerance = {{DType::f32, 1e-6, 4e-6}, {DType::bf16, 3e-3, 4e-3}},
       .small = 0.5,
       .bytes = [](const Problem& p, double item) { return 2.0 * p[0] * p[1] * item; },
@@ -62,7 +68,8 @@ OpCase residual() {
     return Tensors{{"y", y}, {"sum", sum}, {"rstd", rstd}};
   };
   op.backward = [](Gradients& g) {
-    Tensor dsum = ops::rms_norm_residual_backward(g.d("y"), &g.d("sum"), g.out("sum"), g.in("weight"), g.out("rstd"), &g.sink("weight"));
+    Tensor dsum = ops::rms_norm_residual_backward(g.d("y"), &g.d("sum"), g.out("sum"), g.in("weight"), g.out("rstd"),
+                                                  &g.sink("weight"));
     g.give("x", dsum);
     g.give("residual", dsum);
   };
