@@ -1,0 +1,181 @@
+#include "sample_data.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "../runtime/check.h"
+#include "../runtime/files.h"
+#include "rollouts.h"
+#include "tasks/countdown.h"
+
+namespace tenon::rl {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr size_t kPiece = 8;  // tokens: long enough that ordinary phrases do not count as repetition
+
+// A row of supervised data in the shape its prompt had.
+std::string training_row(const Row& row, const std::string& completion) {
+  Json out = Json::parse(row.columns_json.empty() ? "{}" : row.columns_json);
+  for (const char* key : {"prompt", "completion", "messages", "text"}) out.erase(key);
+  Json head;
+  if (row.messages.empty()) {
+    head["prompt"] = row.prompt;
+    head["completion"] = completion;
+  } else {
+    Json prompt = Json::array();
+    for (const text::Message& m : row.messages) prompt.push_back({{"role", m.role}, {"content", m.content}});
+    head["prompt"] = std::move(prompt);
+    head["completion"] = Json::array({{{"role", "assistant"}, {"content", completion}}});
+  }
+  head.update(out);
+  return head.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+class Collector {
+ public:
+  Collector(const SampleDataOptions& options, const rewards::RewardOptions& reward_options)
+      : options_(options), correct_(rewards::make_reward(options.correct, reward_options).reward) {
+    if (!options.format.empty()) format_ = rewards::make_reward(options.format, reward_options).reward;
+    if (!options.consistency.empty()) consistency_ = rewards::make_reward(options.consistency, reward_options).reward;
+  }
+
+  bool full() const { return options_.target_rows > 0 && result.kept >= options_.target_rows; }
+
+  void take(const std::vector<Sample>& samples) {
+    result.sampled += static_cast<int64_t>(samples.size());
+    const std::vector<float> correct = correct_(samples);
+    const std::vector<float> format = format_ ? format_(samples) : std::vector<float>(samples.size(), 1.0f);
+    // Translated before consistency is asked, so that a mixed trace can be kept once it is in one language.
+    std::vector<Sample> readable = samples;
+    if (!options_.translate.empty()) {
+      for (Sample& s : readable) s.completion = translate_countdown(s.row, s.completion);
+    }
+    const std::vector<float> consistency = consistency_ ? consistency_(readable) : std::vector<float>(samples.size(), 1.0f);
+
+    const Row* row = nullptr;
+    int64_t of_prompt = 0;
+    std::set<std::string> seen;
+    for (size_t i = 0; i < samples.size() && !full(); ++i) {
+      const Sample& s = readable[i];
+      result.tokens += static_cast<int64_t>(s.completion_tokens.size());
+      if (&s.row != row) {
+        row = &s.row;
+        of_prompt = 0;
+        seen.clear();
+      }
+      if (!(correct[i] >= 0.5f)) {
+        ++result.wrong;
+      } else if (!s.finished && !options_.keep_unfinished) {
+        ++result.unfinished;
+      } else if (!(format[i] >= 0.5f)) {
+        ++result.misformed;
+      } else if (consistency_ && !(consistency[i] >= static_cast<float>(options_.min_consistency))) {
+        ++result.inconsistent;
+      } else if (repeated_share(s.completion_tokens, kPiece) > options_.max_repetition) {
+        ++result.repetitive;
+      } else if (!seen.insert(s.completion).second) {
+        ++result.duplicate;
+      } else if (of_prompt >= options_.max_per_prompt) {
+        ++result.surplus;
+      } else {
+        ++of_prompt;
+        ++result.kept;
+        lines += training_row(s.row, s.completion) + "\n";
+      }
+    }
+  }
+
+  SampleDataResult result;
+  std::string lines;
+
+ private:
+  const SampleDataOptions& options_;
+  BatchReward correct_, format_, consistency_;
+};
+
+}  // namespace
+
+void SampleDataOptions::validate() const {
+  check(num_samples >= 1 && max_per_prompt >= 1 && prompts_per_batch >= 1,
+        "num_samples ({}), max_per_prompt ({}) and prompts_per_batch ({}) must be at least 1", num_samples, max_per_prompt,
+        prompts_per_batch);
+  check(target_rows >= 0, "target_rows must not be negative, got {}", target_rows);
+  check(max_new_tokens >= 1, "max_new_tokens must be at least 1, got {}", max_new_tokens);
+  check(temperature >= 0 && std::isfinite(temperature), "temperature must not be negative, got {}", temperature);
+  check(top_p > 0 && top_p <= 1, "top_p must be in (0, 1], got {}", top_p);
+  check(max_repetition >= 0 && max_repetition <= 1, "max_repetition is a share, got {}", max_repetition);
+  check(translate.empty() || translate == "countdown", "translate knows 'countdown', got '{}'", translate);
+  check(generation_max_batch >= 1, "generation_max_batch must be at least 1, got {}", generation_max_batch);
+  check(generation_cache_mb >= 0, "generation_cache_mb must not be negative, got {}", generation_cache_mb);
+}
+
+double repeated_share(std::span<const int32_t> tokens, size_t n) {
+  if (n == 0 || tokens.size() < n) return 0;
+  std::set<std::vector<int32_t>> seen;
+  size_t repeated = 0;
+  const size_t pieces = tokens.size() - n + 1;
+  for (size_t i = 0; i < pieces; ++i) repeated += !seen.emplace(tokens.begin() + static_cast<std::ptrdiff_t>(i), tokens.begin() + static_cast<std::ptrdiff_t>(i + n)).second;
+  return static_cast<double>(repeated) / static_cast<double>(pieces);
+}
+
+SampleDataResult sample_data(models::Model& model, const PromptDataset& data, const SampleDataOptions& options,
+                             const rewards::RewardOptions& reward_options, const RunControl& control) {
+  options.validate();
+  check(!options.output.empty(), "sample: output names no file");
+  const auto begun = std::chrono::steady_clock::now();
+  Collector collector(options, reward_options);
+  models::Generator generator(model, {.max_batch = options.generation_max_batch,
+                                      .cache_bytes = static_cast<size_t>(options.generation_cache_mb) << 20});
+  RolloutOptions rollout{.num_samples = options.num_samples, .max_new_tokens = options.max_new_tokens, .stop = options.stop,
+                         .seed = options.seed};
+  rollout.sampling.temperature = static_cast<float>(options.temperature);
+  rollout.sampling.top_p = static_cast<float>(options.top_p);
+
+  const std::vector<int64_t> order = data.order(options.seed, 0);
+  const int64_t total = options.target_rows > 0 ? options.target_rows : data.size();
+  if (control.progress) control.progress->begin("sample", total);
+  for (int64_t at = 0; at < data.size() && !collector.full(); at += options.prompts_per_batch) {
+    std::vector<const Row*> rows;
+    for (int64_t i = at; i < std::min(data.size(), at + options.prompts_per_batch); ++i) rows.push_back(&data[order[static_cast<size_t>(i)]]);
+    rollout.first_id = static_cast<uint64_t>(at);
+    const Rollouts rollouts = roll_out(generator, model, rows, rollout, control);
+    collector.take(rollouts.samples(rows));
+    collector.result.prompts += static_cast<int64_t>(rows.size());
+    if (control.progress) {
+      const int64_t done = options.target_rows > 0 ? collector.result.kept : collector.result.prompts;
+      control.progress->update(std::min(done, total), {{"kept", static_cast<double>(collector.result.kept)},
+                                                       {"sampled", static_cast<double>(collector.result.sampled)}});
+    }
+  }
+  if (control.progress) control.progress->end();
+  SampleDataResult& result = collector.result;
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+  check(result.kept > 0, "sample: none of {} completions was kept ({} wrong, {} unfinished, {} misformed, {} inconsistent, {} repetitive)",
+        result.sampled, result.wrong, result.unfinished, result.misformed, result.inconsistent, result.repetitive);
+  write_file_atomically(options.output, collector.lines);
+  return result;
+}
+
+std::string to_json(const SampleDataResult& r) {
+  Json out;
+  out["prompts"] = r.prompts;
+  out["sampled"] = r.sampled;
+  out["kept"] = r.kept;
+  out["wrong"] = r.wrong;
+  out["unfinished"] = r.unfinished;
+  out["misformed"] = r.misformed;
+  out["inconsistent"] = r.inconsistent;
+  out["repetitive"] = r.repetitive;
+  out["duplicate"] = r.duplicate;
+  out["surplus"] = r.surplus;
+  out["tokens"] = r.tokens;
+  out["seconds"] = r.seconds;
+  return out.dump();
+}
+
+}  // namespace tenon::rl
