@@ -15,9 +15,9 @@ struct Leaf {
 
 /// From an op to one of its inputs. Neither node nor leaf: no gradient is wanted.
 struct Edge {
-  std::shared_ptr<Node> node;
+  std::shared_ptr<Node> node = {};
   int output = 0;
-  std::shared_ptr<Leaf> leaf;
+  std::shared_ptr<Leaf> leaf = {};
   Shape shape;
   DType dtype = DType::f32;
   Device device;

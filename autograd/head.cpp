@@ -27,7 +27,8 @@ TokenLogProbsVar token_logprobs(const Var& hidden, const Var& weight, const Tens
 TokenLossOut token_loss(const Var& hidden, const Var& weight, const Tensor& targets, float temperature, bool with_entropy, const ops::TokenLoss& loss) {
   const Device device = hidden.device();
   const Shape tokens = {hidden.dim(0)};
-  TokenLossOut out{.logprob = Tensor::empty(tokens, DType::f32, device)};
+  TokenLossOut out;
+  out.logprob = Tensor::empty(tokens, DType::f32, device);
   if (with_entropy) out.entropy = Tensor::empty(tokens, DType::f32, device);
 
   // The gradients for a seed of 1, made now and scaled when backward comes.

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "datasets.h"
+#include "supervised.h"
 #include "trainer.h"
 
 namespace tenon::rl {
@@ -63,7 +64,7 @@ class PretrainTrainer : private Checkpointed {
   models::Model& model_;
   PretrainOptions options_;
   RunControl control_;
-  std::vector<std::vector<int32_t>> sequences_;
+  std::vector<TokenizedExample> sequences_;
 };
 
 }  // namespace tenon::rl

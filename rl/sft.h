@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "datasets.h"
+#include "supervised.h"
 #include "trainer.h"
 
 namespace tenon::rl {
@@ -45,18 +46,12 @@ void describe(V& v, SftOptions& o) {
   v.field("append_eos", o.append_eos, "put the end token behind a plain completion that lacks it");
   v.field("max_steps", o.max_steps, "optimizer steps; 0: as many as num_train_epochs makes");
   v.field("num_train_epochs", o.num_train_epochs, "passes over the examples");
-  v.field("eval_steps", o.eval_steps, "the loss on the evaluation rows every so many steps; 0: at the end only");
+  v.field("eval_steps", o.eval_steps, "the loss on the evaluation rows every so many steps; 0: never");
   describe_training(v, o);
 }
 
-/// An example as the model reads it. `learn[t]`: whether token t is to be predicted.
-struct TokenizedExample {
-  std::vector<int32_t> tokens;
-  std::vector<uint8_t> learn;
-};
-
-/// Throws Error naming the row when it has nothing to learn, or needs a chat template that the model lacks. Pass max_length 0 for no cut.
-TokenizedExample tokenize_example(const Row& row, const models::Model& model, int64_t max_length, bool completion_only_loss, bool append_eos);
+/// max_length, or what the model can take.
+int64_t length_limit(int64_t max_length, const models::Model& model);
 
 class SftTrainer : private Checkpointed {
  public:
@@ -73,6 +68,8 @@ class SftTrainer : private Checkpointed {
  private:
   void save_state(TrainerState&) const override {}
   void load_state(const TrainerState&) override {}
+
+  std::vector<TokenizedExample> tokenize(const SftDataset& data) const;
 
   models::Model& model_;
   SftOptions options_;

@@ -161,7 +161,7 @@ class TrainingRun {
   void resume();
   void save();
   void update_router_bias();
-  Metrics step_metrics(double loss, double learning_rate, double grad_norm) const;
+
 
   models::Model& model_;
   TrainerOptions options_;
@@ -179,25 +179,6 @@ class TrainingRun {
   int64_t skipped_ = 0, skipped_in_a_row_ = 0;
   bool resumed_ = false;
   std::chrono::steady_clock::time_point begun_;
-};
-
-/// Cuts sequences into micro-batches: consecutive ones whose lengths sum to at most `budget` tokens, a longer one by itself. Gives [begin, end) pairs.
-std::vector<std::pair<int64_t, int64_t>> micro_batches(std::span<const int64_t> lengths, int64_t budget);
-
-/// Steps of a run: max_steps where that is positive, else the epochs' worth of `rows` in steps of `rows_per_step`.
-int64_t total_steps(int64_t max_steps, double epochs, int64_t rows, int64_t rows_per_step);
-
-/// The `index`-th row that a run visits: epoch after epoch, each in its own order.
-class RowOrder {
- public:
-  RowOrder(int64_t rows, uint64_t seed) : rows_(rows), seed_(seed) {}
-  int64_t at(int64_t index);
-
- private:
-  int64_t rows_;
-  uint64_t seed_;
-  int64_t epoch_ = -1;
-  std::vector<int64_t> order_;
 };
 
 }  // namespace tenon::rl

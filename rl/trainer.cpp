@@ -1,0 +1,230 @@
+#include "trainer.h"
+
+#include <cmath>
+#include <filesystem>
+
+#include "../ops/cast.h"
+#include "../runtime/check.h"
+#include "../runtime/files.h"
+#include "../runtime/json.h"
+#include "../runtime/safetensors.h"
+#include "report.h"
+
+namespace tenon::rl {
+namespace {
+
+constexpr const char* kStateFile = "trainer_state.json";
+constexpr const char* kTensorsFile = "trainer_state.safetensors";
+constexpr const char* kOptimizerFile = "optimizer.safetensors";
+
+Schedule schedule_of(const TrainerOptions& o, int64_t total_steps) {
+  return {.kind = o.lr_scheduler_type,
+          .learning_rate = o.learning_rate,
+          .total_steps = total_steps,
+          .warmup_steps = static_cast<int64_t>(std::ceil(o.warmup_ratio * static_cast<double>(total_steps))),
+          .min_ratio = o.min_lr_rate};
+}
+
+// Every tensor of a parameter and buffer of `from`, by name.
+void copy_weights(models::Model& to, models::Model& from, const std::string& dir) {
+  check(to.params().all().size() == from.params().all().size(), "{}: the checkpoint has {} parameters, the model {}", dir,
+        from.params().all().size(), to.params().all().size());
+  for (const auto& p : to.params().all()) p->assign(from.params().at(p->name()).value());
+  for (const auto& [name, tensor] : to.params().buffers()) {
+    ops::copy_into(*tensor, from.params().buffer(name));
+    tensor->bump_version();
+  }
+}
+
+}  // namespace
+
+void TrainerOptions::validate() const {
+  check(learning_rate >= 0 && std::isfinite(learning_rate), "learning_rate {} must not be negative", learning_rate);
+  check(warmup_ratio >= 0 && warmup_ratio <= 1, "warmup_ratio {} must be in [0, 1]", warmup_ratio);
+  check(min_lr_rate >= 0 && min_lr_rate <= 1, "min_lr_rate {} must be in [0, 1]", min_lr_rate);
+  check(adam_beta1 >= 0 && adam_beta1 < 1, "adam_beta1 {} must be in [0, 1)", adam_beta1);
+  check(adam_beta2 >= 0 && adam_beta2 < 1, "adam_beta2 {} must be in [0, 1)", adam_beta2);
+  check(adam_epsilon > 0, "adam_epsilon {} must be positive", adam_epsilon);
+  check(weight_decay >= 0, "weight_decay {} must not be negative", weight_decay);
+  check(max_grad_norm >= 0, "max_grad_norm {} must not be negative", max_grad_norm);
+  check(tokens_per_micro_batch > 0, "tokens_per_micro_batch {} must be positive", tokens_per_micro_batch);
+  check(logging_steps > 0, "logging_steps {} must be positive", logging_steps);
+  check(save_steps >= 0, "save_steps {} must not be negative", save_steps);
+  check(save_total_limit >= 0, "save_total_limit {} must not be negative", save_total_limit);
+  check(max_skipped_steps >= 0, "max_skipped_steps {} must not be negative", max_skipped_steps);
+  check(router_bias_update_speed >= 0, "router_bias_update_speed {} must not be negative", router_bias_update_speed);
+}
+
+int64_t TrainerState::integer(const std::string& name) const {
+  auto found = integers.find(name);
+  check(found != integers.end(), "the checkpoint lacks '{}'", name);
+  return found->second;
+}
+
+Tensor TrainerState::tensor(const std::string& name) const {
+  for (const auto& [n, t] : tensors)
+    if (n == name) return t;
+  return {};
+}
+
+TrainingRun::TrainingRun(models::Model& model, const TrainerOptions& options, const RunControl& control, std::string kind, int64_t total_steps,
+                         Checkpointed& trainer)
+    : model_(model),
+      options_(options),
+      control_(control),
+      kind_(std::move(kind)),
+      total_steps_(total_steps),
+      trainer_(trainer),
+      schedule_(schedule_of(options, total_steps)),
+      optimizer_(model.params(), {.beta1 = static_cast<float>(options.adam_beta1),
+                                  .beta2 = static_cast<float>(options.adam_beta2),
+                                  .eps = static_cast<float>(options.adam_epsilon),
+                                  .weight_decay = static_cast<float>(options.weight_decay)}) {
+  options_.validate();
+  if (!options_.output_dir.empty()) {
+    folder_.emplace(options_.output_dir);
+    if (!control_.settings_toml.empty()) write_file_atomically(folder_->settings_file(), control_.settings_toml);
+    if (folder_->latest_checkpoint()) resume();
+    metrics_.emplace(*folder_, resumed_ ? step_ : -1, options_.tensorboard);
+  }
+  model_.params().zero_grad();
+  if (control_.progress) control_.progress->begin(kind_, total_steps_, step_);
+}
+
+TrainingRun::~TrainingRun() = default;
+
+bool TrainingRun::next() {
+  if (step_ >= total_steps_ || stopped()) return false;
+  begun_ = std::chrono::steady_clock::now();
+  step_tokens_ = 0;
+  expert_load_.clear();
+  return true;
+}
+
+void TrainingRun::finish_step(double loss, Metrics metrics) {
+  const double rate = learning_rate();
+  StepResult result{.grad_norm = NAN, .skipped = true};
+  if (std::isfinite(loss)) result = optimizer_.step(static_cast<float>(rate), static_cast<float>(options_.max_grad_norm));
+  model_.params().zero_grad();
+  if (!result.skipped && options_.router_bias_update_speed > 0) update_router_bias();
+
+  ++step_;
+  num_tokens_ += step_tokens_;
+  skipped_ += result.skipped;
+  skipped_in_a_row_ = result.skipped ? skipped_in_a_row_ + 1 : 0;
+
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun_).count();
+  Metrics all = {{"loss", loss}, {"grad_norm", result.grad_norm}, {"learning_rate", rate}};
+  all.insert(all.end(), metrics.begin(), metrics.end());
+  all.emplace_back("num_tokens", static_cast<double>(num_tokens_));
+  all.emplace_back("skipped_steps", static_cast<double>(skipped_));
+  all.emplace_back("step_time", seconds);
+  all.emplace_back("tokens_per_second", static_cast<double>(step_tokens_) / std::max(seconds, 1e-9));
+  if (metrics_ && (step_ % options_.logging_steps == 0 || step_ == total_steps_)) metrics_->log(step_, all);
+  if (control_.progress) {
+    if (result.skipped)
+      control_.progress->message(fmt::format("step {}: {} is not finite, the step is skipped", step_, std::isfinite(loss) ? "the gradient" : "the loss"));
+    control_.progress->update(step_, all);
+  }
+  check(skipped_in_a_row_ <= options_.max_skipped_steps,
+        "{}: {} steps in a row had a loss or gradient that is not finite (max_skipped_steps {}); the last checkpoint is from before them. A lower "
+        "learning_rate or max_grad_norm may help",
+        kind_, skipped_in_a_row_, options_.max_skipped_steps);
+  // Skipped steps in a row are not saved over the checkpoint from before them.
+  if (options_.save_steps > 0 && step_ % options_.save_steps == 0 && skipped_in_a_row_ == 0) save();
+}
+
+void TrainingRun::count_expert_load(const std::vector<Tensor>& load) {
+  expert_load_.resize(std::max(expert_load_.size(), load.size()));
+  for (size_t layer = 0; layer < load.size(); ++layer) {
+    const Tensor host = load[layer].to(Device::cpu());
+    expert_load_[layer].resize(host.numel());
+    for (int64_t e = 0; e < host.numel(); ++e) expert_load_[layer][e] += host.data<int32_t>()[e];
+  }
+}
+
+// Load balancing without a loss (arXiv 2408.15664; DeepSeek-V3, arXiv 2412.19437, section 2.1.2): the selection bias of an expert with more than the mean
+// load falls by a fixed step, of one with less rises.
+void TrainingRun::update_router_bias() {
+  size_t layer = 0;
+  for (const auto& [name, bias] : model_.params().buffers()) {
+    if (!name.ends_with("e_score_correction_bias") || layer >= expert_load_.size()) continue;
+    const std::vector<int64_t>& load = expert_load_[layer++];
+    Tensor host = bias->to(Device::cpu());
+    check(host.numel() == static_cast<int64_t>(load.size()), "{}: {} biases, loads of {} experts", name, host.numel(), load.size());
+    double mean = 0;
+    for (int64_t l : load) mean += static_cast<double>(l) / static_cast<double>(load.size());
+    for (size_t e = 0; e < load.size(); ++e) {
+      const double excess = static_cast<double>(load[e]) - mean;
+      host.data<float>()[e] -= static_cast<float>(options_.router_bias_update_speed * (excess > 0 ? 1 : excess < 0 ? -1 : 0));
+    }
+    if (!host.shares_storage(*bias)) ops::copy_into(*bias, host);
+    bias->bump_version();
+  }
+}
+
+void TrainingRun::log_completions(const std::vector<LoggedCompletion>& completions) {
+  if (metrics_) metrics_->log_completions(step_ + 1, completions);
+}
+
+void TrainingRun::finish() {
+  if (folder_ && saved_step_ != step_ && skipped_in_a_row_ == 0) save();
+  if (metrics_) metrics_->flush();
+  if (folder_) write_report(*folder_, kind_);
+  if (control_.progress) control_.progress->end();
+}
+
+void TrainingRun::save() {
+  if (!folder_) return;
+  if (metrics_) metrics_->flush();
+  folder_->write_checkpoint(
+      step_,
+      [&](const std::string& dir) {
+        models::save(model_, dir);
+        save_safetensors(dir + "/" + kOptimizerFile, optimizer_.state());
+        TrainerState state;
+        trainer_.save_state(state);
+        if (!state.tensors.empty()) save_safetensors(dir + "/" + kTensorsFile, state.tensors);
+        const Json json = {{"trainer", kind_},           {"global_step", step_},
+                           {"max_steps", total_steps_},  {"num_tokens", num_tokens_},
+                           {"skipped_steps", skipped_},  {"skipped_in_a_row", skipped_in_a_row_},
+                           {"seed", options_.seed},      {"state", state.integers}};
+        write_file_atomically(dir + "/" + kStateFile, json.dump(2) + "\n");
+        trainer_.save_files(dir);
+      },
+      options_.save_total_limit);
+  saved_step_ = step_;
+}
+
+void TrainingRun::resume() {
+  const std::string dir = folder_->checkpoint_dir(*folder_->latest_checkpoint());
+  const Json json = read_json(dir + "/" + kStateFile);
+  TrainerState state;
+  try {
+    const auto kind = json.at("trainer").get<std::string>();
+    check(kind == kind_, "{}: the checkpoint is of a {} run, this one is {}; use another output_dir", dir, kind, kind_);
+    step_ = json.at("global_step").get<int64_t>();
+    num_tokens_ = json.at("num_tokens").get<int64_t>();
+    skipped_ = json.at("skipped_steps").get<int64_t>();
+    skipped_in_a_row_ = json.at("skipped_in_a_row").get<int64_t>();
+    state.integers = json.at("state").get<std::map<std::string, int64_t>>();
+  } catch (const Json::exception& e) {
+    fail("{}/{}: {}", dir, kStateFile, e.what());
+  }
+  {
+    models::Model saved = models::load(dir, {.device = model_.device(), .dtype = model_.dtype()});
+    copy_weights(model_, saved, dir);
+  }
+  const Safetensors optimizer = Safetensors::open(dir + "/" + kOptimizerFile);
+  optimizer_.load_state([&](const std::string& name) { return optimizer.contains(name) ? optimizer.tensor(name) : Tensor(); });
+  if (std::filesystem::exists(dir + "/" + kTensorsFile)) {
+    const Safetensors tensors = Safetensors::open(dir + "/" + kTensorsFile);
+    for (const SafetensorsEntry& entry : tensors.entries()) state.tensors.emplace_back(entry.name, tensors.tensor(entry.name));
+  }
+  trainer_.load_state(state);
+  trainer_.load_files(dir);
+  saved_step_ = step_;
+  resumed_ = true;
+}
+
+}  // namespace tenon::rl
