@@ -1,0 +1,50 @@
+// A model family: how its config.json says things, and what its weights are called. One file of this folder each; zoo.cpp lists them.
+//
+// To add one, write FAMILY.cpp with a function that returns a Family, declare it below and put it on the list. Internal: includes nlohmann-json.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "../config.h"
+#include "config_reader.h"
+
+namespace tenon::models::zoo {
+
+/// Weight names that differ between families; all others are Llama's. Within `model.layers.L.`:
+struct WeightNames {
+  const char* moe = "mlp";  // holds `gate.weight` (the router), `experts.E.` and `shared_experts.`
+  const char* gate_proj = "gate_proj";
+  const char* up_proj = "up_proj";
+  const char* down_proj = "down_proj";  // of the experts
+};
+
+struct Family {
+  const char* architecture;
+  const char* model_type;
+  WeightNames names;
+  /// From the keys that this family has of its own. Those that all share (sizes, rope, tokens, tying) are set already.
+  void (*read)(const ConfigReader& json, ModelConfig& config);
+  /// The way back: sets the family's own keys.
+  void (*write)(const ModelConfig& config, nlohmann::json& json);
+};
+
+const std::vector<Family>& families();
+/// Throws Error that lists the known ones.
+const Family& family(const std::string& architecture, const std::string& where);
+
+Family llama();
+Family qwen2();
+Family qwen3();
+Family mixtral();
+Family qwen3_moe();
+Family dots1();
+
+/// Sliding windows as Qwen says them: a switch, a width, and the layers from `max_window_layers` on (or `layer_types`).
+void read_qwen_window(const ConfigReader& json, ModelConfig& config);
+void write_qwen_window(const ModelConfig& config, nlohmann::json& json);
+/// Rows of `layer_types`, where there are any, into window_layer. Throws Error for kinds of attention that the decoder lacks.
+void read_layer_types(const ConfigReader& json, ModelConfig& config);
+
+}  // namespace tenon::models::zoo
