@@ -1,0 +1,248 @@
+#include "decoder.h"
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+
+#include "../autograd/arithmetic.h"
+#include "../autograd/indexing.h"
+#include "../autograd/moe.h"
+#include "../autograd/norms.h"
+#include "../autograd/recompute.h"
+#include "../ops/elementwise.h"
+#include "../ops/indexing.h"
+#include "../runtime/check.h"
+#include "zoo/family.h"
+
+namespace tenon::models {
+namespace {
+
+constexpr const char* kExperts = ".experts.";
+
+GatedMlp make_mlp(const std::string& prefix, int64_t hidden, int64_t inner, bool bias, ParamStore& store, DType dtype, Device device, bool trainable) {
+  auto linear = [&](const char* name, int64_t out, int64_t in) {
+    Linear l;
+    l.weight = &store.create(prefix + name + ".weight", {out, in}, dtype, device, ParamGroup::dense, trainable);
+    if (bias) l.bias = &store.create(prefix + name + ".bias", {out}, dtype, device, ParamGroup::dense, trainable);
+    return l;
+  };
+  GatedMlp mlp;
+  mlp.gate = linear("gate_proj", inner, hidden);
+  mlp.up = linear("up_proj", inner, hidden);
+  mlp.down = linear("down_proj", hidden, inner);
+  return mlp;
+}
+
+}  // namespace
+
+std::optional<ExpertName> expert_name(const std::string& parameter) {
+  size_t at = parameter.find(kExperts);
+  if (at == std::string::npos) return std::nullopt;
+  at += std::char_traits<char>::length(kExperts);
+  return ExpertName{parameter.substr(0, at), "." + parameter.substr(at)};
+}
+
+Decoder::Decoder(const ModelConfig& config, ParamStore& store, DType dtype, Device device, bool trainable)
+    : config_(config), frequencies_(rope_frequencies(config)), device_(device) {
+  const int64_t d = config.hidden_size;
+  embedding_ = &store.create("model.embed_tokens.weight", {config.vocab_size, d}, dtype, device, ParamGroup::dense, trainable);
+  int64_t moe = 0;
+  for (int64_t i = 0; i < config.num_layers; ++i) {
+    layers_.push_back(make_layer(i, store, dtype, device, trainable));
+    if (config.is_moe_layer(i)) layers_.back().moe_index = moe++;
+  }
+  final_norm_ = &store.create("model.norm.weight", {d}, dtype, device, ParamGroup::dense, trainable);
+  head_ = config.tie_word_embeddings ? embedding_
+                                     : &store.create("lm_head.weight", {config.vocab_size, d}, dtype, device, ParamGroup::dense, trainable);
+}
+
+Decoder::Layer Decoder::make_layer(int64_t index, ParamStore& store, DType dtype, Device device, bool trainable) const {
+  const ModelConfig& c = config_;
+  const int64_t d = c.hidden_size, q = c.num_heads * c.head_dim, kv = c.num_kv_heads * c.head_dim;
+  const std::string prefix = "model.layers." + std::to_string(index) + ".";
+  auto create = [&](const std::string& name, const Shape& shape, ParamGroup group = ParamGroup::dense) {
+    return &store.create(prefix + name, shape, dtype, device, group, trainable);
+  };
+  auto linear = [&](const std::string& name, int64_t out, int64_t in, bool bias) {
+    Linear l;
+    l.weight = create(name + ".weight", {out, in});
+    if (bias) l.bias = create(name + ".bias", {out});
+    return l;
+  };
+
+  Layer layer;
+  layer.input_norm = create("input_layernorm.weight", {d});
+  AttentionLayer& a = layer.attention;
+  a.q = linear("self_attn.q_proj", q, d, c.attention_bias);
+  a.k = linear("self_attn.k_proj", kv, d, c.attention_bias);
+  a.v = linear("self_attn.v_proj", kv, d, c.attention_bias);
+  a.o = linear("self_attn.o_proj", d, q, c.attention_output_bias);
+  if (c.qk_norm) {
+    a.q_norm = create("self_attn.q_norm.weight", {c.head_dim});
+    a.k_norm = create("self_attn.k_norm.weight", {c.head_dim});
+  }
+  a.num_heads = c.num_heads;
+  a.num_kv_heads = c.num_kv_heads;
+  a.head_dim = c.head_dim;
+  a.index = index;
+  a.eps = static_cast<float>(c.rms_norm_eps);
+  a.options.scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim));
+  a.options.window = c.window(index);
+  layer.post_norm = create("post_attention_layernorm.weight", {d});
+
+  if (!c.is_moe_layer(index)) {
+    layer.mlp = make_mlp(prefix + "mlp.", d, c.intermediate_size, c.mlp_bias, store, dtype, device, trainable);
+    return layer;
+  }
+  const zoo::WeightNames& names = zoo::family(c.architecture, "config").names;
+  const std::string base = std::string(names.moe) + ".";
+  const int64_t experts = c.num_experts, inner = c.moe_intermediate_size;
+  MoeLayer moe;
+  moe.router = linear(base + "gate", experts, d, false);
+  if (c.routing_bias) moe.selection_bias = &store.create_buffer(prefix + base + "gate.e_score_correction_bias", {experts}, device);
+  moe.gate = create(base + "experts." + names.gate_proj + ".weight", {experts, inner, d}, ParamGroup::expert);
+  moe.up = create(base + "experts." + names.up_proj + ".weight", {experts, inner, d}, ParamGroup::expert);
+  moe.down = create(base + "experts." + names.down_proj + ".weight", {experts, d, inner}, ParamGroup::expert);
+  if (c.shared_intermediate_size > 0) {
+    moe.shared = make_mlp(prefix + base + "shared_experts.", d, c.shared_intermediate_size, false, store, dtype, device, trainable);
+  }
+  moe.num_experts = experts;
+  moe.options = c.routing;
+  layer.mlp = std::move(moe);
+  return layer;
+}
+
+const ops::RopeTable& Decoder::rope_table_for(int64_t max_position) {
+  const int64_t limit = config_.max_position_embeddings;
+  check(max_position < limit, "forward: a sequence of {} tokens is longer than the model's context of {}", max_position + 1, limit);
+  const int64_t needed = max_position < 0 ? limit : max_position + 1;
+  const int64_t there = table_.cos.defined() ? table_.cos.dim(0) : 0;
+  if (there < needed) {
+    // Grown by doubling: a context of 131,072 that nobody uses costs nothing.
+    const int64_t size = std::min(limit, std::max({needed, 2 * there, int64_t{1024}}));
+    std::vector<double> inv_freq(frequencies_.inv_freq.begin(), frequencies_.inv_freq.end());
+    table_ = ops::rope_table(inv_freq, size, frequencies_.attention_factor);
+    table_.cos = table_.cos.to(device_);
+    table_.sin = table_.sin.to(device_);
+  }
+  return table_;
+}
+
+Decoder::LayerOut Decoder::run_layer(const Layer& layer, const Var& x, const Var& residual, const Batch& batch, const ops::RopeTable& table,
+                                     const Tensor* forced) const {
+  const auto eps = static_cast<float>(config_.rms_norm_eps);
+  NormResidual in = residual.defined() ? rms_norm_residual(x, residual, layer.input_norm->var(), eps) : NormResidual{rms_norm(x, layer.input_norm->var(), eps), x};
+  Var mixed = layer.attention(in.y, batch.positions, batch.attention, table);
+  NormResidual post = rms_norm_residual(mixed, in.sum, layer.post_norm->var(), eps);
+
+  LayerOut out;
+  out.residual = post.sum;
+  if (const auto* mlp = std::get_if<GatedMlp>(&layer.mlp)) {
+    out.x = (*mlp)(post.y);
+  } else {
+    out.moe = std::get<MoeLayer>(layer.mlp)(post.y, forced);
+    out.x = std::exchange(out.moe.y, Var());
+  }
+  return out;
+}
+
+Decoder::LayerOut Decoder::run_layer_recomputed(const Layer& layer, const Var& x, const Var& residual, const Batch& batch, const ops::RopeTable& table,
+                                                const Tensor* forced) const {
+  // The second run takes the experts of the first: a choice that fell differently would be another function.
+  struct Kept {
+    Tensor experts, load;
+  };
+  auto kept = std::make_shared<Kept>();
+  if (forced) kept->experts = *forced;
+  Batch tensors;  // what the layer reads of the batch
+  tensors.positions = batch.positions;
+  tensors.attention = batch.attention;
+  auto segment = [this, &layer, tensors, table, kept](const std::vector<Var>& in) {
+    LayerOut run = run_layer(layer, in[0], in.size() > 1 ? in[1] : Var(), tensors, table, kept->experts.defined() ? &kept->experts : nullptr);
+    std::vector<Var> out = {run.x, run.residual};
+    if (run.moe.logits.defined()) {
+      out.push_back(run.moe.logits);
+      kept->experts = run.moe.experts;
+      kept->load = run.moe.load;
+    }
+    return out;
+  };
+  std::vector<Var> inputs = {x};
+  if (residual.defined()) inputs.push_back(residual);
+  std::vector<Var> results = recompute(segment, std::move(inputs));
+  LayerOut out;
+  out.x = results[0];
+  out.residual = results[1];
+  if (results.size() > 2) {
+    out.moe.logits = results[2];
+    out.moe.experts = kept->experts;
+    out.moe.load = kept->load;
+  }
+  return out;
+}
+
+void Decoder::check_batch(const Batch& batch) const {
+  check(batch.ids.defined() && batch.ids.rank() == 1 && batch.ids.numel() > 0, "forward: the batch has no tokens");
+  check(batch.positions.defined() && batch.positions.shape() == batch.ids.shape(), "forward: ids {} and positions must have one shape", batch.ids.shape());
+  check(batch.attention.cu_seqlens.defined(), "forward: the batch has no cu_seqlens");
+  if (const ExpertRoutes* routes = batch.replay_routes) {
+    check(static_cast<int64_t>(routes->layers.size()) == config_.num_moe_layers(), "forward: routes of {} layers for a model with {} layers of experts",
+          routes->layers.size(), config_.num_moe_layers());
+    for (const Tensor& t : routes->layers) {
+      check(t.rank() == 2 && t.dim(0) == batch.ids.dim(0) && t.dim(1) == config_.experts_per_token, "forward: routes {} for {} tokens with {} experts each",
+            t.shape(), batch.ids.dim(0), config_.experts_per_token);
+    }
+  }
+}
+
+void Decoder::add_router_losses(const std::vector<MoeOut>& moe, Forward& out) const {
+  if (moe.empty()) return;
+  // One loss over the rows of all layers together, as transformers computes it.
+  std::vector<Var> logits;
+  std::vector<Tensor> experts;
+  for (const MoeOut& m : moe) {
+    logits.push_back(m.logits);
+    experts.push_back(m.experts);
+  }
+  Var all_logits = logits.size() == 1 ? logits[0] : concat(logits, 0);
+  Tensor all_experts = experts.size() == 1 ? experts[0] : ops::concat(experts, 0);
+  out.load_balancing = load_balancing_loss(all_logits, all_experts, config_.num_experts);
+  out.router_loss = scale(out.load_balancing, static_cast<float>(config_.router_aux_loss_coef));
+  if (config_.router_z_loss_coef != 0) out.router_loss = add(out.router_loss, scale(router_z_loss(all_logits), static_cast<float>(config_.router_z_loss_coef)));
+}
+
+Forward Decoder::forward(const Batch& batch, const ForwardOptions& options) {
+  check_batch(batch);
+  std::optional<NoGrad> no_grad;
+  if (batch.attention.cache) no_grad.emplace();
+  const ops::RopeTable table = rope_table_for(batch.max_position);
+  const bool recomputed = options.recompute && grad_enabled();
+
+  Forward out;
+  std::vector<MoeOut> moe;
+  LayerOut stream;
+  stream.x = embedding(embedding_->var(), batch.ids);
+  auto keep_hidden = [&] {
+    if (options.hidden_states) {
+      options.hidden_states->push_back(stream.residual.defined() ? ops::add(stream.x.value(), stream.residual.value()) : stream.x.value());
+    }
+  };
+  if (options.hidden_states) options.hidden_states->clear();
+  if (batch.record_routes) batch.record_routes->layers.clear();
+  for (const Layer& layer : layers_) {
+    keep_hidden();
+    const Tensor* forced = layer.moe_index >= 0 && batch.replay_routes ? &batch.replay_routes->layers[static_cast<size_t>(layer.moe_index)] : nullptr;
+    stream = recomputed ? run_layer_recomputed(layer, stream.x, stream.residual, batch, table, forced)
+                        : run_layer(layer, stream.x, stream.residual, batch, table, forced);
+    if (layer.moe_index < 0) continue;
+    out.expert_load.push_back(stream.moe.load);
+    if (batch.record_routes) batch.record_routes->layers.push_back(stream.moe.experts);
+    if (options.router_losses) moe.push_back(std::move(stream.moe));
+  }
+  out.hidden = rms_norm_residual(stream.x, stream.residual, final_norm_->var(), static_cast<float>(config_.rms_norm_eps)).y;
+  if (options.hidden_states) options.hidden_states->push_back(out.hidden.value());
+  if (options.router_losses) add_router_losses(moe, out);
+  return out;
+}
+
+}  // namespace tenon::models

@@ -1,0 +1,62 @@
+// The decoder behind Model: its parameters under Hugging Face's names, and the walk through its layers. Internal to models/.
+//
+// The stream of residuals and what the last part wants to add to it travel side by side, so that each addition happens in the norm that follows
+// (rms_norm_residual), one pass over memory instead of two.
+#pragma once
+
+#include <variant>
+#include <vector>
+
+#include "../autograd/parameters.h"
+#include "layers.h"
+#include "model.h"
+#include "rope_frequencies.h"
+
+namespace tenon::models {
+
+class Decoder {
+ public:
+  /// Creates every parameter (zeros) in the store, in the order of a checkpoint.
+  Decoder(const ModelConfig& config, ParamStore& store, DType dtype, Device device, bool trainable);
+
+  Forward forward(const Batch& batch, const ForwardOptions& options);
+  Parameter& head() const { return *head_; }
+
+ private:
+  struct Layer {
+    Parameter *input_norm = nullptr, *post_norm = nullptr;
+    AttentionLayer attention;
+    std::variant<GatedMlp, MoeLayer> mlp;
+    int64_t moe_index = -1;  // among the layers of experts
+  };
+  struct LayerOut {
+    Var x, residual;  // the stream is x + residual
+    MoeOut moe;       // without y
+  };
+
+  Layer make_layer(int64_t index, ParamStore& store, DType dtype, Device device, bool trainable) const;
+  /// `residual` undefined: the first layer, whose stream is x alone.
+  LayerOut run_layer(const Layer& layer, const Var& x, const Var& residual, const Batch& batch, const ops::RopeTable& table, const Tensor* forced) const;
+  LayerOut run_layer_recomputed(const Layer& layer, const Var& x, const Var& residual, const Batch& batch, const ops::RopeTable& table,
+                                const Tensor* forced) const;
+  void check_batch(const Batch& batch) const;
+  const ops::RopeTable& rope_table_for(int64_t max_position);
+  void add_router_losses(const std::vector<MoeOut>& moe, Forward& out) const;
+
+  const ModelConfig& config_;
+  std::vector<Layer> layers_;
+  Parameter *embedding_ = nullptr, *final_norm_ = nullptr, *head_ = nullptr;
+  RopeFrequencies frequencies_;
+  ops::RopeTable table_;
+  Device device_;
+};
+
+/// The pieces of the names of a stack of experts, `model.layers.L.MOE.experts.GATE.weight` in the store and `....experts.E.GATE.weight` on disk.
+struct ExpertName {
+  std::string before, after;  // of the expert's number
+};
+
+/// The names on disk of a parameter `[experts, out, in]`, or nothing for every other parameter.
+std::optional<ExpertName> expert_name(const std::string& parameter);
+
+}  // namespace tenon::models
