@@ -63,7 +63,7 @@ struct Forward {
   Var hidden;                        // [tokens, hidden_size], after the final norm; the head's input
   Var router_loss;                   // [] f32: coefficients times load balancing and z-loss; undefined if not asked for or no MoE
   Var load_balancing;                // [] f32 without its coefficient, for the log; undefined likewise
-  std::vector<Tensor> expert_load;   // one a MoE layer: i32 [experts], tokens that each was sent; without gradient only when asked for losses
+  std::vector<Tensor> expert_load;   // one a MoE layer: i32 [experts], tokens that each was sent
 };
 
 class Model {
@@ -91,8 +91,8 @@ class Model {
   std::shared_ptr<const text::Tokenizer> tokenizer() const;
   const text::ChatTemplate* chat_template() const;
 
-  /// For a model made from scratch: its tokenizer and, if given, chat template; written by save(). Throws Error when the tokenizer has more tokens than
-  /// the model.
+  /// For a model made from scratch: its tokenizer, with the chat template of its config; written by save(). Throws Error when it has more tokens than the
+  /// model.
   void set_tokenizer(std::shared_ptr<const text::Tokenizer> tokenizer);
   /// Takes tokenizer.json, tokenizer_config.json, the chat template and generation_config.json of another folder.
   void take_tokenizer_files(const std::string& dir);
@@ -140,7 +140,11 @@ struct SaveOptions {
 };
 
 /// Writes a folder that transformers opens. It is written beside and renamed, so at every moment `dir` is absent, the old folder or the new one whole.
+/// Throws Error, and leaves what is there, when `dir` holds a file that is not a model's.
 void save(const Model& model, const std::string& dir, const SaveOptions& options = {});
+
+/// The same files into a folder that is there already, each whole or not at all: for who makes the folder appear whole himself (a trainer's checkpoint).
+void write_files(const Model& model, const std::string& dir, const SaveOptions& options = {});
 
 /// A copy whose parameters are not trainable: the reference policy.
 Model clone(const Model& model);

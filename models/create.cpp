@@ -1,0 +1,63 @@
+// Models with random weights.
+#include <cmath>
+
+#include "../ops/cast.h"
+#include "../runtime/check.h"
+#include "../runtime/random.h"
+#include "model_impl.h"
+
+namespace tenon::models {
+namespace {
+
+// FNV-1a: a stream of random numbers for each name, so that a parameter's weights do not depend on which others there are.
+uint64_t hash_of(const std::string& name) {
+  uint64_t hash = 0xcbf29ce484222325u;
+  for (unsigned char c : name) hash = (hash ^ c) * 0x100000001b3u;
+  return hash;
+}
+
+bool writes_residual(const std::string& name) {
+  return name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight") || name.ends_with(".w2.weight");
+}
+
+double standard_deviation(const Parameter& p, const ModelConfig& config, Initializer initializer) {
+  if (initializer == Initializer::huggingface) return config.initializer_range;
+  const double fan_in = 1 / std::sqrt(static_cast<double>(p.shape()[p.shape().rank() - 1]));
+  // Tied embeddings are the head as well, whose logits want fan-in.
+  if (p.name() == "model.embed_tokens.weight") return config.tie_word_embeddings ? fan_in : 0.5;
+  return writes_residual(p.name()) ? fan_in / std::sqrt(2.0 * static_cast<double>(config.num_layers)) : fan_in;
+}
+
+}  // namespace
+
+Model create(const ModelConfig& config, const CreateOptions& options) {
+  check(options.dtype == DType::f32 || options.dtype == DType::bf16, "create: a model of {} is not supported; f32 and bf16 are", options.dtype);
+  check_config(config, "config");
+  Model model = ModelAccess::make(config, options.dtype, options.device, true);
+  for (auto& p : model.params().all()) {
+    Tensor weights = Tensor::empty(p->shape(), DType::f32);
+    std::span<float> values(weights.data<float>(), static_cast<size_t>(weights.numel()));
+    if (p->shape().rank() >= 2) {
+      fill_normal({options.seed, hash_of(p->name())}, 0, values);
+      const auto sd = static_cast<float>(standard_deviation(*p, config, options.initializer));
+      for (float& v : values) v *= sd;
+    } else {
+      std::fill(values.begin(), values.end(), p->name().ends_with(".bias") ? 0.0f : 1.0f);
+    }
+    p->assign(weights.to(options.device));
+  }
+  return model;
+}
+
+Model clone(const Model& model) {
+  const Model::Impl& from = ModelAccess::impl(model);
+  Model copy = ModelAccess::make(from.config, from.dtype, from.device, false);
+  Model::Impl& to = ModelAccess::impl(copy);
+  for (size_t i = 0; i < from.params.all().size(); ++i) to.params.all()[i]->assign(from.params.all()[i]->value());
+  for (size_t i = 0; i < from.params.buffers().size(); ++i) ops::copy_into(*to.params.buffers()[i].second, *from.params.buffers()[i].second);
+  to.files = from.files;
+  to.source_dir = from.source_dir;
+  return copy;
+}
+
+}  // namespace tenon::models
