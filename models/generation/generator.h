@@ -24,6 +24,7 @@ struct GenerateRequest {
   int64_t max_new_tokens = 256;      // fewer where the context ends before
   std::vector<std::string> stop;     // ends a sequence as soon as its text contains one; needs the model's tokenizer
   std::vector<int32_t> stop_tokens;  // empty: the end tokens of the model's config
+  bool ignore_eos = false;           // with no stop_tokens: on to max_new_tokens whatever comes
   uint64_t seed = 0, id = 0;         // draws are keyed (seed, id, sample, position)
 };
 

@@ -1,0 +1,357 @@
+#include "generator.h"
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+
+#include "../../ops/indexing.h"
+#include "../../ops/paged_attention.h"
+#include "../../runtime/check.h"
+#include "../../runtime/memory.h"
+#include "../text/tokenizer.h"
+#include "kv_cache.h"
+#include "scheduler.h"
+
+namespace tenon::models {
+namespace {
+
+using ops::kPageSize;
+constexpr int64_t kDefaultCacheBytes = int64_t{2} << 30;
+
+/// The tokens of one forward: of sequences that decode, then of prompts.
+class Step {
+ public:
+  Step(Scheduler& scheduler, int64_t prefill_tokens) {
+    for (auto& s : scheduler.sequences()) {
+      s->row = -1;
+      if (s->tokens().empty()) continue;  // waits for its prompt, or begins from it
+      const int64_t prompt = static_cast<int64_t>(scheduler.request(s->completion.request).prompt.size());
+      const int64_t position = prompt + static_cast<int64_t>(s->tokens().size()) - 1;
+      scheduler.make_writable(*s, position);
+      s->row = static_cast<int64_t>(ids_.size());
+      add_token(s->tokens().back(), position, s->pages);
+      end_sequence(position + 1, s->pages);
+    }
+    int64_t budget = prefill_tokens;
+    for (auto& group : scheduler.prefilling()) {
+      if (budget == 0) break;
+      const std::vector<int32_t>& prompt = scheduler.request(group->request).prompt;
+      const std::vector<int32_t>& pages = prompt_pages(scheduler, *group);
+      const int64_t begin = group->prefilled, end = std::min(begin + budget, static_cast<int64_t>(prompt.size()));
+      prefills_.push_back({group, static_cast<int64_t>(ids_.size()), end - begin});
+      for (int64_t i = begin; i < end; ++i) add_token(prompt[static_cast<size_t>(i)], i, pages);
+      end_sequence(end, pages);
+      budget -= end - begin;
+    }
+  }
+
+  bool empty() const { return ids_.empty(); }
+
+  Batch batch(KvCache& cache, Device device, ExpertRoutes* routes) const {
+    Batch out;
+    out.ids = Tensor::from_vector(ids_).to(device);
+    out.positions = Tensor::from_vector(positions_).to(device);
+    out.max_position = *std::max_element(positions_.begin(), positions_.end());
+    out.record_routes = routes;
+    AttentionContext& a = out.attention;
+    a.cache = &cache;
+    a.cu_seqlens = Tensor::from_vector(cu_seqlens_).to(device);
+    a.slots = Tensor::from_vector(slots_).to(device);
+    a.kv_len = Tensor::from_vector(kv_len_).to(device);
+    size_t widest = 1;
+    for (const auto* pages : tables_) widest = std::max(widest, pages->size());
+    Tensor table = Tensor::zeros({static_cast<int64_t>(tables_.size()), static_cast<int64_t>(widest)}, DType::i32);
+    for (size_t i = 0; i < tables_.size(); ++i) std::copy(tables_[i]->begin(), tables_[i]->end(), table.row<int32_t>(static_cast<int64_t>(i)));
+    a.block_table = table.to(device);
+    return out;
+  }
+
+  /// Books what the forward has done: prompts prefilled, hidden states of finished ones, routes.
+  void commit(Scheduler& scheduler, const Tensor& hidden, const ExpertRoutes* routes) {
+    for (auto& [group, row, count] : prefills_) {
+      group->prefilled += count;
+      if (routes) append_routes(*routes, row, count, group->routes);
+      if (group->prefilled == static_cast<int64_t>(scheduler.request(group->request).prompt.size())) {
+        group->hidden_row = row + count - 1;
+        group->hidden = hidden.slice(0, group->hidden_row, group->hidden_row + 1).clone();
+      }
+    }
+    if (routes) {
+      for (auto& s : scheduler.sequences()) {
+        if (s->row >= 0) append_routes(*routes, s->row, 1, s->routes);
+      }
+    }
+    auto& waiting = scheduler.prefilling();
+    while (!waiting.empty() && waiting.front()->hidden.defined()) waiting.pop_front();
+  }
+
+  void forget_rows() {
+    for (auto& p : prefills_) p.group->hidden_row = -1;
+  }
+
+ private:
+  struct Prefill {
+    std::shared_ptr<Group> group;
+    int64_t row, count;
+  };
+
+  void add_token(int32_t id, int64_t position, const std::vector<int32_t>& pages) {
+    ids_.push_back(id);
+    positions_.push_back(static_cast<int32_t>(position));
+    slots_.push_back(static_cast<int32_t>(pages[static_cast<size_t>(position / kPageSize)] * kPageSize + position % kPageSize));
+  }
+  void end_sequence(int64_t kv_len, const std::vector<int32_t>& pages) {
+    cu_seqlens_.push_back(static_cast<int32_t>(ids_.size()));
+    kv_len_.push_back(static_cast<int32_t>(kv_len));
+    tables_.push_back(&pages);
+  }
+  // The group may have handed its partial page to its last sample already; every sample holds the whole list until it decodes.
+  static const std::vector<int32_t>& prompt_pages(Scheduler& scheduler, const Group& group) {
+    for (auto& s : scheduler.sequences()) {
+      if (s->group.get() == &group) return s->pages;
+    }
+    return group.pages;
+  }
+  static void append_routes(const ExpertRoutes& routes, int64_t row, int64_t count, std::vector<std::vector<int32_t>>& to) {
+    to.resize(routes.layers.size());
+    for (size_t i = 0; i < to.size(); ++i) {
+      const int32_t* from = routes.layers[i].row<int32_t>(row);
+      to[i].insert(to[i].end(), from, from + count * routes.layers[i].dim(1));
+    }
+  }
+
+  std::vector<int32_t> ids_, positions_, slots_, cu_seqlens_{0}, kv_len_;
+  std::vector<const std::vector<int32_t>*> tables_;
+  std::vector<Prefill> prefills_;
+};
+
+/// The hidden states that the head is asked about: rows of this step's forward, and the kept rows of prompts whose samples begin now.
+Tensor head_rows(std::span<Sequence* const> chosen, const Tensor& hidden) {
+  std::vector<int32_t> index;
+  std::vector<Tensor> parts;
+  int64_t rows = 0;
+  if (hidden.defined()) {
+    parts.push_back(hidden);
+    rows = hidden.dim(0);
+  }
+  bool all_in_order = true;
+  for (Sequence* s : chosen) {
+    int64_t row = s->row >= 0 ? s->row : s->group->hidden_row;
+    if (row < 0) {
+      parts.push_back(s->group->hidden);
+      row = rows++;
+    }
+    all_in_order &= row == static_cast<int64_t>(index.size());
+    index.push_back(static_cast<int32_t>(row));
+  }
+  Tensor from = parts.size() == 1 ? parts[0] : ops::concat(parts, 0);
+  if (all_in_order && static_cast<int64_t>(index.size()) == from.dim(0)) return from;
+  return ops::gather_rows(from, Tensor::from_vector(index).to(from.device()));
+}
+
+/// Which stop string the text has come to contain, or -1. `tail` keeps only what a stop string may have begun in.
+int find_stop(const std::vector<std::string>& stops, std::string& tail) {
+  size_t longest = 0;
+  for (size_t i = 0; i < stops.size(); ++i) {
+    if (tail.find(stops[i]) != std::string::npos) return static_cast<int>(i);
+    longest = std::max(longest, stops[i].size());
+  }
+  if (tail.size() >= longest) tail.erase(0, tail.size() - (longest - 1));
+  return -1;
+}
+
+ExpertRoutes routes_of(const Sequence& s, int64_t experts_per_token) {
+  ExpertRoutes out;
+  for (size_t i = 0; i < s.group->routes.size(); ++i) {
+    std::vector<int32_t> all = s.group->routes[i];
+    if (i < s.routes.size()) all.insert(all.end(), s.routes[i].begin(), s.routes[i].end());
+    out.layers.push_back(Tensor::from(all, {static_cast<int64_t>(all.size()) / experts_per_token, experts_per_token}));
+  }
+  return out;
+}
+
+/// One call of generate().
+class Run {
+ public:
+  Run(Model& model, const GeneratorOptions& options, KvCache& cache, std::span<const GenerateRequest> requests, std::vector<int64_t> max_new,
+      const Generator::OnToken& on_token, const Generator::OnFinish& on_finish)
+      : model_(model), options_(options), cache_(cache), on_token_(on_token), on_finish_(on_finish),
+        scheduler_(requests, std::move(max_new), cache, options.max_batch, tokenizer_if_needed(model, requests)) {
+    for (const GenerateRequest& r : requests) {
+      first_.push_back(results_.size());
+      results_.resize(results_.size() + static_cast<size_t>(r.num_samples));
+      std::vector<int32_t> stops = r.stop_tokens;
+      if (stops.empty() && !r.ignore_eos) {
+        for (int64_t id : model.config().eos_token_ids) stops.push_back(static_cast<int32_t>(id));
+      }
+      stop_tokens_.push_back(std::move(stops));
+    }
+  }
+
+  std::vector<Completion> finish() {
+    while (!scheduler_.done()) step();
+    return std::move(results_);
+  }
+
+ private:
+  static std::shared_ptr<const text::Tokenizer> tokenizer_if_needed(Model& model, std::span<const GenerateRequest> requests) {
+    bool needed = std::any_of(requests.begin(), requests.end(), [](const GenerateRequest& r) { return !r.stop.empty(); });
+    return needed ? model.tokenizer() : nullptr;
+  }
+
+  void step() {
+    scheduler_.admit();
+    Step step(scheduler_, options_.prefill_tokens);
+    Tensor hidden;
+    if (!step.empty()) {
+      ExpertRoutes routes;
+      const bool record = options_.record_routes && model_.config().is_moe();
+      hidden = model_.forward(step.batch(cache_, model_.device(), record ? &routes : nullptr)).hidden.value();
+      if (record) {
+        for (Tensor& layer : routes.layers) layer = layer.to(Device::cpu());
+      }
+      step.commit(scheduler_, hidden, record ? &routes : nullptr);
+    }
+    sample(hidden);
+    step.forget_rows();
+  }
+
+  void sample(const Tensor& hidden) {
+    chosen_.clear();
+    places_.clear();
+    rows_.clear();
+    for (size_t i = 0; i < scheduler_.sequences().size(); ++i) {
+      Sequence& s = *scheduler_.sequences()[i];
+      if (s.row < 0 && !s.group->hidden.defined()) continue;  // its prompt isn't prefilled yet
+      chosen_.push_back(&s);
+      places_.push_back(i);
+      rows_.push_back({scheduler_.request(s.completion.request).sampling, s.key, s.tokens().size(), s.history});
+    }
+    if (chosen_.empty()) return;
+    ops::Sampled drawn = ops::sample(model_.next_logits(head_rows(chosen_, hidden)), rows_);
+    Tensor tokens = drawn.tokens.to(Device::cpu()), logprobs = drawn.logprobs.to(Device::cpu());
+    bool any = false;
+    for (size_t i = 0; i < chosen_.size(); ++i) {
+      if (!append(*chosen_[i], tokens.data<int32_t>()[i], logprobs.data<float>()[i])) continue;
+      any = true;
+      close(places_[i]);
+    }
+    if (any) scheduler_.compact();
+  }
+
+  /// Whether the sequence ends with this token.
+  bool append(Sequence& s, int32_t token, float logprob) {
+    Completion& c = s.completion;
+    const GenerateRequest& request = scheduler_.request(c.request);
+    c.tokens.push_back(token);
+    c.logprobs.push_back(logprob);
+    if (request.sampling.repetition_penalty != 1) s.history.push_back(token);
+    const bool go_on = !on_token_ || on_token_(c.request, c.sample, token);
+
+    const std::vector<int32_t>& stops = stop_tokens_[c.request];
+    if (std::find(stops.begin(), stops.end(), token) != stops.end()) {
+      c.finish = FinishReason::stop;
+      return true;
+    }
+    if (s.decoder) {
+      s.tail += s.decoder->push(token);
+      c.stop_string = find_stop(request.stop, s.tail);
+      if (c.stop_string >= 0) {
+        c.finish = FinishReason::stop;
+        return true;
+      }
+    }
+    c.finish = go_on ? FinishReason::length : FinishReason::cancelled;
+    return !go_on || static_cast<int64_t>(c.tokens.size()) >= scheduler_.max_new_tokens(c.request);
+  }
+
+  void close(size_t place) {
+    Sequence& s = *scheduler_.sequences()[place];
+    if (options_.record_routes && model_.config().is_moe()) s.completion.routes = routes_of(s, model_.config().experts_per_token);
+    Completion& result = results_[first_[s.completion.request] + static_cast<size_t>(s.completion.sample)];
+    result = std::move(s.completion);
+    s.completion.request = result.request;
+    scheduler_.finish(place);
+    if (on_finish_) on_finish_(result);
+  }
+
+  Model& model_;
+  const GeneratorOptions& options_;
+  KvCache& cache_;
+  const Generator::OnToken& on_token_;
+  const Generator::OnFinish& on_finish_;
+  Scheduler scheduler_;
+  std::vector<size_t> first_;  // of a request's completions
+  std::vector<Completion> results_;
+  std::vector<std::vector<int32_t>> stop_tokens_;
+  std::vector<Sequence*> chosen_;
+  std::vector<size_t> places_;
+  std::vector<ops::SampleRow> rows_;
+};
+
+/// Checks a request; returns how many tokens it may generate.
+int64_t check_request(const GenerateRequest& r, size_t index, Model& model) {
+  const ModelConfig& c = model.config();
+  const auto prompt = static_cast<int64_t>(r.prompt.size());
+  check(prompt > 0, "generate: the prompt of request {} is empty", index);
+  check(r.num_samples > 0, "generate: request {} asks for {} samples", index, r.num_samples);
+  check(r.max_new_tokens > 0, "generate: request {} asks for {} new tokens", index, r.max_new_tokens);
+  check(prompt < c.max_position_embeddings, "generate: the prompt of request {} has {} tokens, which leaves no room in the model's context of {}", index, prompt,
+        c.max_position_embeddings);
+  for (int32_t id : r.prompt) {
+    check(id >= 0 && id < c.vocab_size, "generate: the prompt of request {} has token {}, beyond the vocabulary of {}", index, id, c.vocab_size);
+  }
+  for (const std::string& stop : r.stop) check(!stop.empty(), "generate: request {} has an empty stop string", index);
+  check(r.stop.empty() || model.tokenizer() != nullptr, "generate: request {} has stop strings, but the model has no tokenizer", index);
+  return std::min(r.max_new_tokens, c.max_position_embeddings - prompt);
+}
+
+}  // namespace
+
+Generator::Generator(Model& model, GeneratorOptions options) : model_(model), options_(options) {
+  check(options.max_batch > 0, "Generator: max_batch is {}", options.max_batch);
+  check(options.prefill_tokens > 0, "Generator: prefill_tokens is {}", options.prefill_tokens);
+}
+
+Generator::~Generator() = default;
+
+std::vector<Completion> Generator::generate(std::span<const GenerateRequest> requests, const OnToken& on_token, const OnFinish& on_finish) {
+  if (requests.empty()) return {};
+  std::vector<int64_t> max_new;
+  int64_t wanted = 0, largest = 0, longest = 0;  // pages: of all at once, of the most demanding alone, of the longest sequence
+  size_t most_demanding = 0;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const GenerateRequest& r = requests[i];
+    max_new.push_back(check_request(r, i, model_));
+    const PageNeed need = page_need(r, max_new.back());
+    const int64_t alone = r.num_samples == 1 ? need.alone() : need.prompt + need.own;
+    if (alone > largest) {
+      largest = alone;
+      most_demanding = i;
+    }
+    longest = std::max(longest, need.prompt + need.own);
+    wanted += need.prompt + r.num_samples * need.own;
+  }
+
+  const int64_t page_bytes = KvCache::page_bytes(model_.config(), model_.dtype());
+  int64_t pages = static_cast<int64_t>(options_.cache_bytes) / page_bytes;
+  if (options_.cache_bytes == 0) {
+    pages = std::min({wanted, longest * options_.max_batch, kDefaultCacheBytes / page_bytes});
+    pages = std::max(pages, largest);
+  }
+  check(largest <= pages, "generate: request {} ({} prompt tokens, up to {} new ones) needs {} of cache alone, and cache_bytes allows {}; raise cache_bytes or lower max_new_tokens",
+        most_demanding, requests[most_demanding].prompt.size(), max_new[most_demanding], format_bytes(static_cast<size_t>(largest * page_bytes)),
+        format_bytes(static_cast<size_t>(pages * page_bytes)));
+  if (!cache_ || cache_->pages() < pages) {
+    cache_.reset();  // first, so that both are never held
+    cache_ = std::make_unique<KvCache>(model_.config(), pages, model_.dtype(), model_.device());
+  }
+  try {
+    return Run(model_, options_, *cache_, requests, std::move(max_new), on_token, on_finish).finish();
+  } catch (...) {
+    cache_.reset();  // its pages are held by sequences that are gone
+    throw;
+  }
+}
+
+}  // namespace tenon::models
