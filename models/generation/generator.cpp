@@ -270,7 +270,6 @@ class Run {
     if (options_.record_routes && model_.config().is_moe()) s.completion.routes = routes_of(s, model_.config().experts_per_token);
     Completion& result = results_[first_[s.completion.request] + static_cast<size_t>(s.completion.sample)];
     result = std::move(s.completion);
-    s.completion.request = result.request;
     scheduler_.finish(place);
     if (on_finish_) on_finish_(result);
   }

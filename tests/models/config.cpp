@@ -1,0 +1,167 @@
+// config.json in, config.json out; sizes of published models; configs that no model can have.
+#include "../../models/config.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "../../models/model_size.h"
+#include "../../models/rope_frequencies.h"
+#include "../../runtime/error.h"
+#include "../../runtime/files.h"
+#include "../../runtime/json.h"
+#include "../test_data.h"
+#include "oracle.h"
+
+namespace tenon::testing {
+namespace {
+
+using models::ModelConfig;
+
+Json llama_json() { return read_json(oracle_dir("llama") + "/config.json"); }
+
+std::string error_of(const std::string& text) {
+  try {
+    models::config_from_json(text, "config.json");
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return {};
+}
+
+std::string error_with(const char* key, const Json& value) {
+  Json json = llama_json();
+  json[key] = value;
+  return error_of(json.dump());
+}
+
+TEST(Config, WritingAndReadingIsTheIdentity) {
+  for (const std::string& family : oracle_families()) {
+    for (const char* file : {"/config.json", "/config_v5.json"}) {
+      std::string text = read_file(oracle_dir(family) + file);
+      std::string written = models::config_to_json(models::config_from_json(text, file));
+      EXPECT_EQ(models::config_to_json(models::config_from_json(written, file)), written) << family << file;
+      // What transformers reads from the file stays as it was.
+      Json before = Json::parse(text), after = Json::parse(written);
+      for (auto& [key, value] : before.items()) {
+        if (value.is_null() || key == "num_local_experts" || key == "head_dim" || key == "max_window_layers" || key == "sliding_window") continue;
+        if (key == "rope_scaling" || key == "rope_parameters") continue;  // compared through the frequencies
+        EXPECT_EQ(after[key], value) << family << file << " " << key;
+      }
+      models::RopeFrequencies a = models::rope_frequencies(models::config_from_json(text, file));
+      models::RopeFrequencies b = models::rope_frequencies(models::config_from_json(written, file));
+      EXPECT_EQ(a.inv_freq, b.inv_freq);
+      EXPECT_EQ(a.attention_factor, b.attention_factor);
+    }
+  }
+}
+
+TEST(Config, KeysUnknownToUsStay) {
+  Json json = llama_json();
+  json["my_own_key"] = {1, 2, 3};
+  Json written = Json::parse(models::config_to_json(models::config_from_json(json.dump(), "config.json")));
+  EXPECT_EQ(written["my_own_key"], Json({1, 2, 3}));
+}
+
+TEST(Config, EndTokensOfGenerationConfigCount) {
+  EXPECT_EQ(models::load_config(oracle_dir("llama")).eos_token_ids, std::vector<int64_t>{2});
+  Json json = llama_json();
+  json["eos_token_id"] = {2, 7};
+  EXPECT_EQ(models::config_from_json(json.dump(), "config.json").eos_token_ids, (std::vector<int64_t>{2, 7}));
+}
+
+TEST(Config, ErrorsNameTheKey) {
+  EXPECT_NE(error_of("{").find("config.json"), std::string::npos);
+  EXPECT_NE(error_of("[1]").find("object"), std::string::npos);
+  EXPECT_NE(error_of("{}").find("architectures"), std::string::npos);
+  std::string unknown = error_with("architectures", Json::array({"GPT5ForCausalLM"}));
+  EXPECT_NE(unknown.find("GPT5ForCausalLM"), std::string::npos) << unknown;
+  EXPECT_NE(unknown.find("Qwen3MoeForCausalLM"), std::string::npos) << unknown;
+  EXPECT_EQ(unknown.find('\n'), std::string::npos);
+  for (const char* key : {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "intermediate_size", "head_dim", "max_position_embeddings"}) {
+    for (const Json& value : {Json(0), Json(-3), Json("many"), Json(1e300), Json(int64_t{1} << 60), Json(2.5)}) {
+      std::string text = error_with(key, value);
+      EXPECT_NE(text.find(key), std::string::npos) << key << " = " << value << ": " << text;
+    }
+  }
+  for (const char* key : {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"}) {
+    EXPECT_NE(error_with(key, nullptr).find(key), std::string::npos);
+  }
+  EXPECT_NE(error_with("num_key_value_heads", 3), "");
+  EXPECT_NE(error_with("head_dim", 7), "");
+  EXPECT_NE(error_with("rms_norm_eps", -1.0), "");
+  EXPECT_NE(error_with("rms_norm_eps", "small"), "");
+  EXPECT_NE(error_with("rope_theta", 0), "");
+  EXPECT_NE(error_with("hidden_act", "gelu").find("gelu"), std::string::npos);
+  EXPECT_NE(error_with("tie_word_embeddings", 1).find("tie_word_embeddings"), std::string::npos);
+  EXPECT_NE(error_with("rope_scaling", {{"rope_type", "longrope"}, {"factor", 2}}).find("longrope"), std::string::npos);
+  EXPECT_NE(error_with("rope_scaling", {{"rope_type", "llama3"}}).find("factor"), std::string::npos);
+}
+
+TEST(Config, ExpertsThatCannotBe) {
+  auto error = [](const char* family, const char* key, const Json& value) {
+    Json json = read_json(oracle_dir(family) + "/config.json");
+    json[key] = value;
+    return error_of(json.dump());
+  };
+  EXPECT_NE(error("mixtral", "num_experts_per_tok", 5), "");
+  EXPECT_NE(error("mixtral", "num_experts_per_tok", 0), "");
+  EXPECT_NE(error("mixtral", "num_local_experts", -1), "");
+  EXPECT_NE(error("dots1", "n_group", 3), "");
+  EXPECT_NE(error("dots1", "topk_group", 5), "");
+  EXPECT_NE(error("dots1", "topk_group", 1), "");  // 2 experts a group, 3 wanted
+  EXPECT_NE(error("dots1", "n_shared_experts", 0), "");
+  EXPECT_NE(error("dots1", "layer_types", Json::array({"full_attention"})), "");
+}
+
+// Parameter counts that publishers and transformers state.
+TEST(Size, OfPublishedModels) {
+  struct Known {
+    const char* file;
+    int64_t parameters;
+  };
+  for (const Known& known : {Known{"Qwen--Qwen3-0.6B", 596'049'920}, {"Qwen--Qwen3-8B", 8'190'735'360}, {"Qwen--Qwen3-32B", 32'762'123'264},
+                             {"Qwen--Qwen3-30B-A3B", 30'532'122'624}, {"Qwen--Qwen3-235B-A22B", 235'093'634'560},
+                             {"meta-llama--Meta-Llama-3.1-8B", 8'030'261'248}, {"meta-llama--Meta-Llama-3.1-70B", 70'553'706'496},
+                             {"mistralai--Mixtral-8x7B-v0.1", 46'702'792'704}, {"mistralai--Mixtral-8x22B-v0.1", 140'620'634'112},
+                             {"veomni_Qwen2-7B", 7'615'616'512}}) {
+    auto path = data_path("configs/" + std::string(known.file) + ".config.json");
+    if (!path) GTEST_SKIP() << "no test data";
+    ModelConfig config = models::config_from_json(read_file(*path), *path);
+    EXPECT_EQ(models::size_of(config, DType::bf16).parameters, known.parameters) << known.file;
+  }
+}
+
+TEST(Size, ActiveParametersAndMemory) {
+  ModelConfig c;
+  c.architecture = "Dots1ForCausalLM";
+  c.model_type = "dots1";
+  c.vocab_size = 82;
+  c.hidden_size = 64;
+  c.num_layers = 3;
+  c.num_heads = 4;
+  c.num_kv_heads = 2;
+  c.head_dim = 32;
+  c.intermediate_size = 128;
+  c.moe_layer = {true, true, true};
+  c.num_experts = 8;
+  c.experts_per_token = c.routing.top_k = 2;
+  c.moe_intermediate_size = c.shared_intermediate_size = 64;
+  // The miniature teacher of the recipe: 417,984 parameters, 196,800 active, counted without norms of heads.
+  models::ModelSize size = models::size_of(c, DType::f32);
+  EXPECT_EQ(size.parameters, 417'984);
+  EXPECT_EQ(size.active_parameters, 196'800);
+  EXPECT_EQ(size.kv_bytes_per_token, 3 * 2 * 64 * 4);
+  EXPECT_EQ(size.training_bytes, 417'984 * 16);
+  EXPECT_EQ(models::size_of(c, DType::bf16).training_bytes, 417'984 * 18);
+}
+
+TEST(Size, IsThatOfTheStore) {
+  for (const std::string& family : oracle_families()) {
+    models::Model model = models::load(oracle_dir(family));
+    EXPECT_EQ(models::size_of(model.config(), DType::f32).parameters, model.params().numel()) << family;
+  }
+}
+
+}  // namespace
+}  // namespace tenon::testing

@@ -1,0 +1,177 @@
+// Every family against transformers: logits, hidden states, loss and every gradient.
+#include <map>
+#include <optional>
+
+#include "../../autograd/arithmetic.h"
+#include "../../autograd/head.h"
+#include "../../models/decoder.h"
+#include "../../runtime/files.h"
+#include "oracle.h"
+
+namespace tenon::testing {
+namespace {
+
+// f32 sums in another order: a double implementation agrees with the oracles to 5e-6, and an error of method shows at 3e-2 or more.
+constexpr double kTolerance = 1e-4;
+
+class Families : public ::testing::TestWithParam<std::string> {};
+
+// The expected gradient of a parameter; a stack of experts has one on disk for each.
+std::optional<std::vector<float>> expected_gradient(const Oracle& oracle, const std::string& prefix, const Parameter& p) {
+  auto name = models::expert_name(p.name());
+  if (!name) {
+    if (!oracle.file.contains(prefix + p.name())) return std::nullopt;
+    return oracle.expected(prefix + p.name());
+  }
+  std::vector<float> all;
+  for (int64_t e = 0; e < p.shape()[0]; ++e) {
+    std::string one = prefix + name->before + std::to_string(e) + name->after;
+    if (!oracle.file.contains(one)) return std::nullopt;
+    std::vector<float> part = oracle.expected(one);
+    all.insert(all.end(), part.begin(), part.end());
+  }
+  return all;
+}
+
+void expect_gradients(models::Model& model, const Oracle& oracle, const std::string& prefix, bool all) {
+  for (auto& p : model.params().all()) {
+    auto expected = expected_gradient(oracle, prefix, *p);
+    EXPECT_TRUE(expected || !all) << p->name();
+    if (expected) EXPECT_LT(relative_error(floats(p->grad()), *expected), kTolerance) << p->name();
+  }
+}
+
+TEST_P(Families, LogitsHiddenStatesLossAndGradients) {
+  Oracle oracle(GetParam());
+  models::Model model = models::load(oracle_dir(GetParam()));
+  std::vector<Tensor> hidden;
+  models::ForwardOptions options;
+  options.hidden_states = &hidden;
+  models::Forward out = model.forward(models::pack_sequences(oracle.sequences()), options);
+
+  ASSERT_EQ(hidden.size(), static_cast<size_t>(model.config().num_layers) + 1);
+  for (size_t i = 0; i < hidden.size(); ++i) {
+    EXPECT_LT(relative_error(floats(hidden[i]), oracle.expected("hidden." + std::to_string(i))), kTolerance) << "after layer " << i;
+  }
+  EXPECT_LT(relative_error(floats(model.next_logits(out.hidden.value())), oracle.expected("logits")), kTolerance);
+
+  Var loss = cross_entropy(out.hidden, model.head_weight(), oracle.targets());
+  EXPECT_NEAR(loss.value().item<float>(), oracle.expected("loss")[0], 1e-5);
+  backward(loss);
+  expect_gradients(model, oracle, "grad.", true);
+}
+
+TEST_P(Families, RecomputingLayersChangesNothing) {
+  Oracle oracle(GetParam());
+  std::vector<std::vector<float>> grads[2];
+  for (bool recompute : {false, true}) {
+    models::Model model = models::load(oracle_dir(GetParam()));
+    models::ExpertRoutes routes;
+    models::Batch batch = models::pack_sequences(oracle.sequences());
+    batch.record_routes = &routes;
+    models::Forward out = model.forward(batch, {.recompute = recompute, .router_losses = true});
+    Var loss = cross_entropy(out.hidden, model.head_weight(), oracle.targets());
+    if (out.router_loss.defined()) loss = add(loss, out.router_loss);
+    backward(loss);
+    for (auto& p : model.params().all()) grads[recompute].push_back(floats(p->grad()));
+    EXPECT_EQ(routes.layers.size(), static_cast<size_t>(model.config().num_moe_layers()));
+    EXPECT_EQ(out.expert_load.size(), routes.layers.size());
+  }
+  EXPECT_EQ(grads[0], grads[1]);  // the same operations on the same numbers
+}
+
+TEST_P(Families, ConfigOfTransformers5IsTheSame) {
+  models::ModelConfig old_style = models::load_config(oracle_dir(GetParam()));
+  Oracle oracle(GetParam());
+  models::ModelConfig new_style = models::config_from_json(read_file(oracle_dir(GetParam()) + "/config_v5.json"), "config_v5.json");
+  old_style.raw_json = new_style.raw_json = "";
+  EXPECT_EQ(models::config_to_json(old_style), models::config_to_json(new_style));
+}
+
+TEST_P(Families, Bf16StaysWithinItsRounding) {
+  Oracle oracle(GetParam());
+  models::Model model = models::load(oracle_dir(GetParam()), {.dtype = DType::bf16});
+  models::ExpertRoutes routes;
+  models::Batch batch = models::pack_sequences(oracle.sequences());
+  {
+    // Experts as f32 chooses them: a choice that rounding tips is a jump, not an error.
+    models::Model exact = models::load(oracle_dir(GetParam()));
+    models::Batch recording = batch;
+    recording.record_routes = &routes;
+    NoGrad no_grad;
+    exact.forward(recording);
+  }
+  batch.replay_routes = &routes;
+  models::Forward out = model.forward(batch);
+  // bf16 keeps 8 bits: each of about a dozen roundings on the way to a logit adds up to 2^-9 of the values that it sums.
+  EXPECT_LT(relative_error(floats(model.next_logits(out.hidden.value())), oracle.expected("logits")), 0.05);
+  Var loss = cross_entropy(out.hidden, model.head_weight(), oracle.targets());
+  EXPECT_NEAR(loss.value().item<float>(), oracle.expected("loss")[0], 0.05);
+  backward(loss);
+  for (auto& p : model.params().all()) {
+    EXPECT_LT(relative_error(floats(p->grad()), *expected_gradient(oracle, "grad.", *p)), 0.15) << p->name();
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Zoo, Families, ::testing::ValuesIn(oracle_families()), [](const auto& info) { return info.param; });
+
+class MoeFamilies : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(MoeFamilies, AuxiliaryLossAndItsGradients) {
+  Oracle oracle(GetParam());
+  models::Model model = models::load(oracle_dir(GetParam()));
+  models::Forward out = model.forward(models::pack_sequences(oracle.sequences()), {.router_losses = true});
+  EXPECT_NEAR(out.load_balancing.value().item<float>(), oracle.expected("aux.aux_loss")[0], 1e-5);
+  Var loss = add(cross_entropy(out.hidden, model.head_weight(), oracle.targets()), out.router_loss);
+  EXPECT_NEAR(loss.value().item<float>(), oracle.expected("aux.loss")[0], 1e-5);
+  backward(loss);
+  expect_gradients(model, oracle, "aux.grad.", false);
+}
+
+INSTANTIATE_TEST_SUITE_P(Zoo, MoeFamilies, ::testing::Values("mixtral", "qwen3_moe"), [](const auto& info) { return info.param; });
+
+TEST(Routes, ReplayedRoutesAreTaken) {
+  Oracle oracle("mixtral");
+  models::Model model = models::load(oracle_dir("mixtral"));
+  models::Batch batch = models::pack_sequences(oracle.sequences());
+  models::ExpertRoutes first, second;
+  batch.record_routes = &first;
+  NoGrad no_grad;
+  std::vector<float> free_choice = floats(model.forward(batch).hidden.value());
+
+  batch.replay_routes = &first;
+  batch.record_routes = &second;
+  EXPECT_EQ(floats(model.forward(batch).hidden.value()), free_choice);
+
+  models::ExpertRoutes other;
+  for (const Tensor& layer : first.layers) {
+    std::vector<int32_t> experts = layer.to_vector<int32_t>();
+    for (int32_t& e : experts) e = (e + 1) % 4;
+    other.layers.push_back(Tensor::from(experts, layer.shape()));
+  }
+  batch.replay_routes = &other;
+  batch.record_routes = &second;
+  EXPECT_NE(floats(model.forward(batch).hidden.value()), free_choice);
+  for (size_t i = 0; i < other.layers.size(); ++i) EXPECT_EQ(second.layers[i].to_vector<int32_t>(), other.layers[i].to_vector<int32_t>());
+
+  other.layers.pop_back();
+  EXPECT_THROW(model.forward(batch), Error);
+}
+
+TEST(Forward, RefusesWhatTheModelCannotTake) {
+  models::Model model = models::load(oracle_dir("llama"));
+  EXPECT_THROW(model.forward(models::pack_sequences({{1, 2, 64}})), Error);
+  EXPECT_THROW(model.forward(models::pack_sequences({{1, 2, -1}})), Error);
+  EXPECT_THROW(models::pack_sequences(std::vector<std::vector<int32_t>>{}), Error);
+  EXPECT_THROW(models::pack_sequences({{1}, {}}), Error);
+  try {
+    model.forward(models::pack_sequences({std::vector<int32_t>(513, 3)}));
+    FAIL() << "a sequence longer than the context was taken";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("513"), std::string::npos) << e.what();
+    EXPECT_NE(std::string(e.what()).find("512"), std::string::npos) << e.what();
+  }
+}
+
+}  // namespace
+}  // namespace tenon::testing
