@@ -22,7 +22,8 @@ namespace fs = std::filesystem;
 
 bool is_weight_dtype(DType dtype) { return dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f16; }
 
-// What files have that no parameter needs: frequencies that old exports stored, and the head of a model whose head is its embeddings.
+// What files have that no parameter needs: frequencies that old exports stored, and the head of a model whose head is
+// its embeddings.
 bool is_redundant(const std::string& name, const ModelConfig& config) {
   return name.ends_with(".rotary_emb.inv_freq") || (config.tie_word_embeddings && name == "lm_head.weight");
 }
@@ -57,7 +58,8 @@ class Faults {
 };
 
 // Looks a tensor up and books what is wrong with it. True if it can be read.
-bool find(const ShardedSafetensors& weights, const std::string& name, const Shape& shape, std::set<std::string>& left, Faults& faults) {
+bool find(const ShardedSafetensors& weights, const std::string& name, const Shape& shape, std::set<std::string>& left,
+          Faults& faults) {
   left.erase(name);
   if (!weights.contains(name)) {
     faults.missing(name);
@@ -69,7 +71,9 @@ bool find(const ShardedSafetensors& weights, const std::string& name, const Shap
   return false;
 }
 
-std::string expert_file_name(const ExpertName& name, int64_t expert) { return name.before + std::to_string(expert) + name.after; }
+std::string expert_file_name(const ExpertName& name, int64_t expert) {
+  return name.before + std::to_string(expert) + name.after;
+}
 
 // Experts are one tensor each on disk and one stack here. Every tensor is looked at before any is converted.
 void check_weights(const ShardedSafetensors& weights, Model::Impl& model, const std::string& dir) {
@@ -136,7 +140,8 @@ NamedTensors tensors_of(const Model::Impl& model, DType dtype) {
 }
 
 bool is_model_file(const std::string& name) {
-  return name == "config.json" || name == "model.safetensors.index.json" || name.ends_with(".safetensors") || is_companion_file(name);
+  return name == "config.json" || name == "model.safetensors.index.json" || name.ends_with(".safetensors") ||
+         is_companion_file(name);
 }
 
 // A folder is replaced as a whole, so it must not hold anything that isn't the model's.
@@ -145,8 +150,9 @@ void check_replaceable(const fs::path& dir) {
   check(fs::is_directory(dir), "save: {} is there and is no folder", dir.string());
   for (const auto& entry : fs::directory_iterator(dir)) {
     std::string name = entry.path().filename().string();
-    check(entry.is_regular_file() && is_model_file(name), "save: {} holds `{}`, which replacing the folder would delete; save elsewhere or move it away",
-          dir.string(), name);
+    check(entry.is_regular_file() && is_model_file(name),
+          "save: {} holds `{}`, which replacing the folder would delete; save elsewhere or move it away", dir.string(),
+          name);
   }
 }
 
@@ -157,7 +163,8 @@ void sync_folder(const fs::path& dir) {
   ::close(fd);
 }
 
-// Puts `fresh` in the place of `dir`. The kernel swaps two names at once where the file system can; else there is a moment with neither.
+// Puts `fresh` in the place of `dir`. The kernel swaps two names at once where the file system can; else there is a
+// moment with neither.
 void swap_in(const fs::path& fresh, const fs::path& dir) {
   auto failed = [&] { fail("save: cannot rename {} to {}: {}", fresh.string(), dir.string(), std::strerror(errno)); };
   if (!fs::exists(dir)) {
@@ -169,7 +176,8 @@ void swap_in(const fs::path& fresh, const fs::path& dir) {
     if (::rename(dir.c_str(), old.c_str()) != 0) failed();
     if (::rename(fresh.c_str(), dir.c_str()) != 0) {
       int error = errno;
-      if (::rename(old.c_str(), dir.c_str()) != 0) fail("save: cannot rename {} back to {}", old.string(), dir.string());
+      if (::rename(old.c_str(), dir.c_str()) != 0)
+        fail("save: cannot rename {} back to {}", old.string(), dir.string());
       errno = error;
       failed();
     }

@@ -15,39 +15,47 @@ namespace {
 using nlohmann::json;
 using zoo::ConfigReader;
 
-// transformers 4: `rope_theta` and `rope_scaling` (absent, null, or with `type` / `rope_type`). transformers 5: all in `rope_parameters`.
+// transformers 4: `rope_theta` and `rope_scaling` (absent, null, or with `type` / `rope_type`). transformers 5: all in
+// `rope_parameters`.
 void read_rope(const ConfigReader& reader, ModelConfig& config) {
   config.rope_theta = reader.number("rope_theta", 10000);
   auto rope = reader.object(reader.first_of({"rope_parameters", "rope_scaling"}));
   if (!rope) return;
   config.rope_theta = rope->number("rope_theta", config.rope_theta);
-  check(rope->number("partial_rotary_factor", 1) == 1, "{}: `partial_rotary_factor` other than 1 is not supported", rope->where());
+  check(rope->number("partial_rotary_factor", 1) == 1, "{}: `partial_rotary_factor` other than 1 is not supported",
+        rope->where());
   std::string type = rope->text(rope->first_of({"rope_type", "type"}), "default");
   if (type == "default") return;
 
   RopeScaling& s = config.rope_scaling;
   s.type = type;
-  check(type == "linear" || type == "llama3" || type == "yarn", "{}: rope scaling `{}` is not supported; linear, llama3 and yarn are", rope->where(), type);
+  check(type == "linear" || type == "llama3" || type == "yarn",
+        "{}: rope scaling `{}` is not supported; linear, llama3 and yarn are", rope->where(), type);
   check(rope->has("factor"), "{}: `factor` is missing", rope->where());
   s.factor = rope->number("factor", 1);
   check(std::isfinite(s.factor) && s.factor >= 1, "{}: `factor` {} must be at least 1", rope->where(), s.factor);
   if (type == "linear") return;
 
   s.original_max_position_embeddings =
-      rope->integer("original_max_position_embeddings", reader.integer("original_max_position_embeddings", config.max_position_embeddings));
-  check(s.original_max_position_embeddings > 0, "{}: `original_max_position_embeddings` must be positive", rope->where());
+      rope->integer("original_max_position_embeddings",
+                    reader.integer("original_max_position_embeddings", config.max_position_embeddings));
+  check(s.original_max_position_embeddings > 0, "{}: `original_max_position_embeddings` must be positive",
+        rope->where());
   if (type == "llama3") {
     s.low_freq_factor = rope->number("low_freq_factor", 1);
     s.high_freq_factor = rope->number("high_freq_factor", 4);
-    check(s.low_freq_factor > 0 && s.high_freq_factor > s.low_freq_factor, "{}: `high_freq_factor` {} must be greater than `low_freq_factor` {}, both positive",
-          rope->where(), s.high_freq_factor, s.low_freq_factor);
+    check(s.low_freq_factor > 0 && s.high_freq_factor > s.low_freq_factor,
+          "{}: `high_freq_factor` {} must be greater than `low_freq_factor` {}, both positive", rope->where(),
+          s.high_freq_factor, s.low_freq_factor);
   } else {
     s.beta_fast = rope->number("beta_fast", 32);
     s.beta_slow = rope->number("beta_slow", 1);
     s.attention_factor = rope->number("attention_factor", 0);
-    check(s.beta_slow > 0 && s.beta_fast >= s.beta_slow, "{}: `beta_fast` {} must not be less than `beta_slow` {}, both positive", rope->where(), s.beta_fast,
+    check(s.beta_slow > 0 && s.beta_fast >= s.beta_slow,
+          "{}: `beta_fast` {} must not be less than `beta_slow` {}, both positive", rope->where(), s.beta_fast,
           s.beta_slow);
-    check(!rope->has("mscale") && !rope->has("mscale_all_dim"), "{}: `mscale` is DeepSeek's, not of {}", rope->where(), config.architecture);
+    check(!rope->has("mscale") && !rope->has("mscale_all_dim"), "{}: `mscale` is DeepSeek's, not of {}", rope->where(),
+          config.architecture);
   }
 }
 
@@ -117,7 +125,8 @@ ModelConfig config_from_json(const std::string& text, const std::string& where) 
   c.num_layers = reader.integer("num_hidden_layers");
   c.num_heads = reader.integer("num_attention_heads");
   c.num_kv_heads = reader.integer("num_key_value_heads", c.num_heads);
-  check(c.num_layers > 0 && c.num_layers <= 10000, "{}: `num_hidden_layers` is {}, which no model has", where, c.num_layers);
+  check(c.num_layers > 0 && c.num_layers <= 10000, "{}: `num_hidden_layers` is {}, which no model has", where,
+        c.num_layers);
   check(c.num_heads > 0, "{}: `num_attention_heads` is {}, which no model has", where, c.num_heads);
   c.head_dim = reader.integer("head_dim", c.hidden_size / c.num_heads);
   c.intermediate_size = reader.integer("intermediate_size");
@@ -126,7 +135,8 @@ ModelConfig config_from_json(const std::string& text, const std::string& where) 
   c.initializer_range = reader.number("initializer_range", c.initializer_range);
   c.tie_word_embeddings = reader.flag("tie_word_embeddings", false);
   std::string activation = reader.text("hidden_act", "silu");
-  check(activation == "silu" || activation == "swish", "{}: `hidden_act` is `{}`; only silu is supported", where, activation);
+  check(activation == "silu" || activation == "swish", "{}: `hidden_act` is `{}`; only silu is supported", where,
+        activation);
   read_rope(reader, c);
   c.bos_token_id = reader.integers("bos_token_id").empty() ? -1 : reader.integers("bos_token_id").front();
   c.pad_token_id = reader.integers("pad_token_id").empty() ? -1 : reader.integers("pad_token_id").front();
@@ -134,7 +144,8 @@ ModelConfig config_from_json(const std::string& text, const std::string& where) 
   c.dtype = reader.text(reader.first_of({"dtype", "torch_dtype"}), "");
   c.router_z_loss_coef = reader.number("router_z_loss_coef", 0);
   family.read(reader, c);
-  check(c.experts_per_token >= 0 && c.experts_per_token <= 4096, "{}: `num_experts_per_tok` is {}, which no model has", where, c.experts_per_token);
+  check(c.experts_per_token >= 0 && c.experts_per_token <= 4096, "{}: `num_experts_per_tok` is {}, which no model has",
+        where, c.experts_per_token);
   c.routing.top_k = static_cast<int>(c.experts_per_token);
   if (c.num_moe_layers() == 0) {
     c.num_experts = 0;
@@ -207,35 +218,47 @@ void check_config(const ModelConfig& c, const std::string& where) {
   in_range("head_dim", c.head_dim, 1 << 14);
   in_range("max_position_embeddings", c.max_position_embeddings, int64_t{1} << 30);
   in_range("intermediate_size", c.intermediate_size, 1 << 24);
-  check(c.num_heads % c.num_kv_heads == 0, "{}: {} attention heads cannot share {} key-value heads evenly", where, c.num_heads, c.num_kv_heads);
+  check(c.num_heads % c.num_kv_heads == 0, "{}: {} attention heads cannot share {} key-value heads evenly", where,
+        c.num_heads, c.num_kv_heads);
   check(c.head_dim % 2 == 0, "{}: `head_dim` {} is odd, and rotary embedding turns pairs", where, c.head_dim);
-  check(std::isfinite(c.rms_norm_eps) && c.rms_norm_eps >= 0 && c.rms_norm_eps < 1, "{}: `rms_norm_eps` is {}", where, c.rms_norm_eps);
+  check(std::isfinite(c.rms_norm_eps) && c.rms_norm_eps >= 0 && c.rms_norm_eps < 1, "{}: `rms_norm_eps` is {}", where,
+        c.rms_norm_eps);
   check(std::isfinite(c.rope_theta) && c.rope_theta > 1, "{}: `rope_theta` is {}", where, c.rope_theta);
-  check(std::isfinite(c.initializer_range) && c.initializer_range >= 0, "{}: `initializer_range` is {}", where, c.initializer_range);
+  check(std::isfinite(c.initializer_range) && c.initializer_range >= 0, "{}: `initializer_range` is {}", where,
+        c.initializer_range);
   check(c.sliding_window >= 0, "{}: `sliding_window` is {}", where, c.sliding_window);
-  check(c.window_layer.empty() || static_cast<int64_t>(c.window_layer.size()) == c.num_layers, "{}: {} window flags for {} layers", where, c.window_layer.size(),
-        c.num_layers);
-  check(c.moe_layer.empty() || static_cast<int64_t>(c.moe_layer.size()) == c.num_layers, "{}: {} expert flags for {} layers", where, c.moe_layer.size(),
-        c.num_layers);
+  check(c.window_layer.empty() || static_cast<int64_t>(c.window_layer.size()) == c.num_layers,
+        "{}: {} window flags for {} layers", where, c.window_layer.size(), c.num_layers);
+  check(c.moe_layer.empty() || static_cast<int64_t>(c.moe_layer.size()) == c.num_layers,
+        "{}: {} expert flags for {} layers", where, c.moe_layer.size(), c.num_layers);
   if (c.num_moe_layers() > 0) {
     in_range("num_experts", c.num_experts, 1 << 16);
     in_range("moe_intermediate_size", c.moe_intermediate_size, 1 << 24);
-    check(c.shared_intermediate_size >= 0 && c.shared_intermediate_size <= 1 << 24, "{}: shared experts of width {}", where, c.shared_intermediate_size);
-    check(c.experts_per_token > 0 && c.experts_per_token <= c.num_experts, "{}: {} experts a token, of {}", where, c.experts_per_token, c.num_experts);
-    check(c.routing.top_k == c.experts_per_token, "{}: routing.top_k {} and experts_per_token {} differ", where, c.routing.top_k, c.experts_per_token);
+    check(c.shared_intermediate_size >= 0 && c.shared_intermediate_size <= 1 << 24, "{}: shared experts of width {}",
+          where, c.shared_intermediate_size);
+    check(c.experts_per_token > 0 && c.experts_per_token <= c.num_experts, "{}: {} experts a token, of {}", where,
+          c.experts_per_token, c.num_experts);
+    check(c.routing.top_k == c.experts_per_token, "{}: routing.top_k {} and experts_per_token {} differ", where,
+          c.routing.top_k, c.experts_per_token);
     int64_t groups = c.routing.n_group, best = c.routing.topk_group;
-    check(groups > 0 && c.num_experts % groups == 0, "{}: {} experts in {} groups (`n_group`) is uneven", where, c.num_experts, groups);
+    check(groups > 0 && c.num_experts % groups == 0, "{}: {} experts in {} groups (`n_group`) is uneven", where,
+          c.num_experts, groups);
     check(best > 0 && best <= groups, "{}: `topk_group` {} of {} groups", where, best, groups);
-    check(c.num_experts / groups * best >= c.experts_per_token, "{}: {} experts a token, but {} groups hold only {}", where, c.experts_per_token, best,
-          c.num_experts / groups * best);
-    check(std::isfinite(c.routing.scale) && c.routing.scale > 0, "{}: `routed_scaling_factor` is {}", where, c.routing.scale);
-    check(std::isfinite(c.router_aux_loss_coef) && std::isfinite(c.router_z_loss_coef), "{}: coefficients of router losses must be finite", where);
+    check(c.num_experts / groups * best >= c.experts_per_token, "{}: {} experts a token, but {} groups hold only {}",
+          where, c.experts_per_token, best, c.num_experts / groups * best);
+    check(std::isfinite(c.routing.scale) && c.routing.scale > 0, "{}: `routed_scaling_factor` is {}", where,
+          c.routing.scale);
+    check(std::isfinite(c.router_aux_loss_coef) && std::isfinite(c.router_z_loss_coef),
+          "{}: coefficients of router losses must be finite", where);
   }
   // Products of the limits above stay below 2^63 tensor by tensor; the sum over layers and experts may not.
-  double experts = static_cast<double>(c.num_moe_layers()) * static_cast<double>(c.num_experts) * static_cast<double>(c.moe_intermediate_size);
+  double experts = static_cast<double>(c.num_moe_layers()) * static_cast<double>(c.num_experts) *
+                   static_cast<double>(c.moe_intermediate_size);
   double per_column = 2.0 * static_cast<double>(c.vocab_size) + 3 * experts +
-                      static_cast<double>(c.num_layers) * (3.0 * static_cast<double>(c.intermediate_size) + 4.0 * static_cast<double>(c.num_heads * c.head_dim));
-  check(per_column * static_cast<double>(c.hidden_size) < 1e14, "{}: more than 1e14 parameters, which no model has", where);
+                      static_cast<double>(c.num_layers) * (3.0 * static_cast<double>(c.intermediate_size) +
+                                                           4.0 * static_cast<double>(c.num_heads * c.head_dim));
+  check(per_column * static_cast<double>(c.hidden_size) < 1e14, "{}: more than 1e14 parameters, which no model has",
+        where);
 }
 
 }  // namespace tenon::models

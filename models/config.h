@@ -1,7 +1,9 @@
-// What a model is made of: the settings that the decoder reads, whatever family and style of config.json they came from.
+// What a model is made of: the settings that the decoder reads, whatever family and style of config.json they came
+// from.
 //
-// Published folders differ in names (`num_local_experts`, `num_experts`, `n_routed_experts`), in style (transformers 4 has `rope_theta` and `rope_scaling`,
-// transformers 5 has `rope_parameters`) and in what they leave out. A file in zoo/ knows one family; everything after it knows ModelConfig alone.
+// Published folders differ in names (`num_local_experts`, `num_experts`, `n_routed_experts`), in style (transformers 4
+// has `rope_theta` and `rope_scaling`, transformers 5 has `rope_parameters`) and in what they leave out. A file in zoo/
+// knows one family; everything after it knows ModelConfig alone.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +14,8 @@
 
 namespace tenon::models {
 
-/// How rotary frequencies are stretched beyond the lengths of pretraining (transformers' `rope_scaling` / `rope_parameters`).
+/// How rotary frequencies are stretched beyond the lengths of pretraining (transformers' `rope_scaling` /
+/// `rope_parameters`).
 struct RopeScaling {
   std::string type;  // "" (none), "linear", "llama3" or "yarn"
   double factor = 1;
@@ -37,9 +40,9 @@ struct ModelConfig {
   bool attention_bias = false;         // on q, k and v
   bool attention_output_bias = false;  // on o
   bool mlp_bias = false;
-  bool qk_norm = false;  // RMSNorm over each head of q and k
-  int64_t sliding_window = 0;         // 0: none
-  std::vector<bool> window_layer;     // which layers use the window; empty: all
+  bool qk_norm = false;            // RMSNorm over each head of q and k
+  int64_t sliding_window = 0;      // 0: none
+  std::vector<bool> window_layer;  // which layers use the window; empty: all
   double initializer_range = 0.02;
 
   // Mixture of experts. moe_layer is empty for a dense model, else one flag a layer.
@@ -54,7 +57,7 @@ struct ModelConfig {
   int64_t bos_token_id = -1, pad_token_id = -1;  // -1: none
   std::vector<int64_t> eos_token_ids;
 
-  std::string dtype;     // of the weights as the config states it ("float32", "bfloat16", "float16"); "" when it does not
+  std::string dtype;  // of the weights as the config states it ("float32", "bfloat16", "float16"); "" when it does not
   std::string raw_json;  // the file it was read from: keys unknown to us are written back
 
   bool is_moe() const { return num_experts > 0; }
@@ -63,17 +66,20 @@ struct ModelConfig {
   int64_t window(int64_t layer) const;  // 0: none
 };
 
-/// Reads the text of a config.json. `where` names it in errors. Throws Error in one line for text that is not JSON, an architecture that is not in the
-/// zoo (naming those that are), a missing or ill-typed key, and sizes that no model can have.
+/// Reads the text of a config.json. `where` names it in errors. Throws Error in one line for text that is not JSON, an
+/// architecture that is not in the zoo (naming those that are), a missing or ill-typed key, and sizes that no model can
+/// have.
 ModelConfig config_from_json(const std::string& text, const std::string& where);
 
-/// Reads DIR/config.json, and DIR/generation_config.json for the end tokens where there is one (it may name more than config.json does).
+/// Reads DIR/config.json, and DIR/generation_config.json for the end tokens where there is one (it may name more than
+/// config.json does).
 ModelConfig load_config(const std::string& dir);
 
 /// A config.json that transformers opens: our values under the family's names over the keys of raw_json.
 std::string config_to_json(const ModelConfig& config);
 
-/// Throws Error for values that contradict each other or that no model can have; `where` goes in front. create() and config_from_json() call it.
+/// Throws Error for values that contradict each other or that no model can have; `where` goes in front. create() and
+/// config_from_json() call it.
 void check_config(const ModelConfig& config, const std::string& where);
 
 }  // namespace tenon::models

@@ -9,7 +9,8 @@
 namespace tenon::models {
 namespace {
 
-// FNV-1a: a stream of random numbers for each name, so that a parameter's weights do not depend on which others there are.
+// FNV-1a: a stream of random numbers for each name, so that a parameter's weights do not depend on which others there
+// are.
 uint64_t hash_of(const std::string& name) {
   uint64_t hash = 0xcbf29ce484222325u;
   for (unsigned char c : name) hash = (hash ^ c) * 0x100000001b3u;
@@ -31,7 +32,8 @@ double standard_deviation(const Parameter& p, const ModelConfig& config, Initial
 }  // namespace
 
 Model create(const ModelConfig& config, const CreateOptions& options) {
-  check(options.dtype == DType::f32 || options.dtype == DType::bf16, "create: a model of {} is not supported; f32 and bf16 are", options.dtype);
+  check(options.dtype == DType::f32 || options.dtype == DType::bf16,
+        "create: a model of {} is not supported; f32 and bf16 are", options.dtype);
   check_config(config, "config");
   Model model = ModelAccess::make(config, options.dtype, options.device, true);
   for (auto& p : model.params().all()) {
@@ -54,7 +56,8 @@ Model clone(const Model& model) {
   Model copy = ModelAccess::make(from.config, from.dtype, from.device, false);
   Model::Impl& to = ModelAccess::impl(copy);
   for (size_t i = 0; i < from.params.all().size(); ++i) to.params.all()[i]->assign(from.params.all()[i]->value());
-  for (size_t i = 0; i < from.params.buffers().size(); ++i) ops::copy_into(*to.params.buffers()[i].second, *from.params.buffers()[i].second);
+  for (size_t i = 0; i < from.params.buffers().size(); ++i)
+    ops::copy_into(*to.params.buffers()[i].second, *from.params.buffers()[i].second);
   to.files = from.files;
   to.source_dir = from.source_dir;
   return copy;

@@ -19,7 +19,8 @@ namespace {
 
 constexpr const char* kExperts = ".experts.";
 
-GatedMlp make_mlp(const std::string& prefix, int64_t hidden, int64_t inner, bool bias, ParamStore& store, DType dtype, Device device, bool trainable) {
+GatedMlp make_mlp(const std::string& prefix, int64_t hidden, int64_t inner, bool bias, ParamStore& store, DType dtype,
+                  Device device, bool trainable) {
   auto linear = [&](const char* name, int64_t out, int64_t in) {
     Linear l;
     l.weight = &store.create(prefix + name + ".weight", {out, in}, dtype, device, ParamGroup::dense, trainable);
@@ -45,15 +46,17 @@ std::optional<ExpertName> expert_name(const std::string& parameter) {
 Decoder::Decoder(const ModelConfig& config, ParamStore& store, DType dtype, Device device, bool trainable)
     : config_(config), frequencies_(rope_frequencies(config)), device_(device) {
   const int64_t d = config.hidden_size;
-  embedding_ = &store.create("model.embed_tokens.weight", {config.vocab_size, d}, dtype, device, ParamGroup::dense, trainable);
+  embedding_ =
+      &store.create("model.embed_tokens.weight", {config.vocab_size, d}, dtype, device, ParamGroup::dense, trainable);
   int64_t moe = 0;
   for (int64_t i = 0; i < config.num_layers; ++i) {
     layers_.push_back(make_layer(i, store, dtype, device, trainable));
     if (config.is_moe_layer(i)) layers_.back().moe_index = moe++;
   }
   final_norm_ = &store.create("model.norm.weight", {d}, dtype, device, ParamGroup::dense, trainable);
-  head_ = config.tie_word_embeddings ? embedding_
-                                     : &store.create("lm_head.weight", {config.vocab_size, d}, dtype, device, ParamGroup::dense, trainable);
+  head_ = config.tie_word_embeddings
+              ? embedding_
+              : &store.create("lm_head.weight", {config.vocab_size, d}, dtype, device, ParamGroup::dense, trainable);
 }
 
 Decoder::Layer Decoder::make_layer(int64_t index, ParamStore& store, DType dtype, Device device, bool trainable) const {
@@ -99,12 +102,14 @@ Decoder::Layer Decoder::make_layer(int64_t index, ParamStore& store, DType dtype
   const int64_t experts = c.num_experts, inner = c.moe_intermediate_size;
   MoeLayer moe;
   moe.router = linear(base + "gate", experts, d, false);
-  if (c.routing_bias) moe.selection_bias = &store.create_buffer(prefix + base + "gate.e_score_correction_bias", {experts}, device);
+  if (c.routing_bias)
+    moe.selection_bias = &store.create_buffer(prefix + base + "gate.e_score_correction_bias", {experts}, device);
   moe.gate = create(base + "experts." + names.gate_proj + ".weight", {experts, inner, d}, ParamGroup::expert);
   moe.up = create(base + "experts." + names.up_proj + ".weight", {experts, inner, d}, ParamGroup::expert);
   moe.down = create(base + "experts." + names.down_proj + ".weight", {experts, d, inner}, ParamGroup::expert);
   if (c.shared_intermediate_size > 0) {
-    moe.shared = make_mlp(prefix + base + "shared_experts.", d, c.shared_intermediate_size, false, store, dtype, device, trainable);
+    moe.shared = make_mlp(prefix + base + "shared_experts.", d, c.shared_intermediate_size, false, store, dtype, device,
+                          trainable);
   }
   moe.num_experts = experts;
   moe.options = c.routing;
@@ -114,7 +119,8 @@ Decoder::Layer Decoder::make_layer(int64_t index, ParamStore& store, DType dtype
 
 const ops::RopeTable& Decoder::rope_table_for(int64_t max_position) {
   const int64_t limit = config_.max_position_embeddings;
-  check(max_position < limit, "forward: a sequence of {} tokens is longer than the model's context of {}", max_position + 1, limit);
+  check(max_position < limit, "forward: a sequence of {} tokens is longer than the model's context of {}",
+        max_position + 1, limit);
   const int64_t needed = max_position < 0 ? limit : max_position + 1;
   const int64_t there = table_.cos.defined() ? table_.cos.dim(0) : 0;
   if (there < needed) {
@@ -128,10 +134,11 @@ const ops::RopeTable& Decoder::rope_table_for(int64_t max_position) {
   return table_;
 }
 
-Decoder::LayerOut Decoder::run_layer(const Layer& layer, const Var& x, const Var& residual, const Batch& batch, const ops::RopeTable& table,
-                                     const Tensor* forced) const {
+Decoder::LayerOut Decoder::run_layer(const Layer& layer, const Var& x, const Var& residual, const Batch& batch,
+                                     const ops::RopeTable& table, const Tensor* forced) const {
   const auto eps = static_cast<float>(config_.rms_norm_eps);
-  NormResidual in = residual.defined() ? rms_norm_residual(x, residual, layer.input_norm->var(), eps) : NormResidual{rms_norm(x, layer.input_norm->var(), eps), x};
+  NormResidual in = residual.defined() ? rms_norm_residual(x, residual, layer.input_norm->var(), eps)
+                                       : NormResidual{rms_norm(x, layer.input_norm->var(), eps), x};
   Var mixed = layer.attention(in.y, batch.positions, batch.attention, table);
   NormResidual post = rms_norm_residual(mixed, in.sum, layer.post_norm->var(), eps);
 
@@ -146,7 +153,8 @@ Decoder::LayerOut Decoder::run_layer(const Layer& layer, const Var& x, const Var
   return out;
 }
 
-Decoder::LayerOut Decoder::run_layer_recomputed(const Layer& layer, const Var& x, const Var& residual, const Batch& batch, const ops::RopeTable& table,
+Decoder::LayerOut Decoder::run_layer_recomputed(const Layer& layer, const Var& x, const Var& residual,
+                                                const Batch& batch, const ops::RopeTable& table,
                                                 const Tensor* forced) const {
   // The second run takes the experts of the first: a choice that fell differently would be another function.
   struct Kept {
@@ -158,7 +166,8 @@ Decoder::LayerOut Decoder::run_layer_recomputed(const Layer& layer, const Var& x
   tensors.positions = batch.positions;
   tensors.attention = batch.attention;
   auto segment = [this, &layer, tensors, table, kept](const std::vector<Var>& in) {
-    LayerOut run = run_layer(layer, in[0], in.size() > 1 ? in[1] : Var(), tensors, table, kept->experts.defined() ? &kept->experts : nullptr);
+    LayerOut run = run_layer(layer, in[0], in.size() > 1 ? in[1] : Var(), tensors, table,
+                             kept->experts.defined() ? &kept->experts : nullptr);
     std::vector<Var> out = {run.x, run.residual};
     if (run.moe.logits.defined()) {
       out.push_back(run.moe.logits);
@@ -183,14 +192,17 @@ Decoder::LayerOut Decoder::run_layer_recomputed(const Layer& layer, const Var& x
 
 void Decoder::check_batch(const Batch& batch) const {
   check(batch.ids.defined() && batch.ids.rank() == 1 && batch.ids.numel() > 0, "forward: the batch has no tokens");
-  check(batch.positions.defined() && batch.positions.shape() == batch.ids.shape(), "forward: ids {} and positions must have one shape", batch.ids.shape());
+  check(batch.positions.defined() && batch.positions.shape() == batch.ids.shape(),
+        "forward: ids {} and positions must have one shape", batch.ids.shape());
   check(batch.attention.cu_seqlens.defined(), "forward: the batch has no cu_seqlens");
   if (const ExpertRoutes* routes = batch.replay_routes) {
-    check(static_cast<int64_t>(routes->layers.size()) == config_.num_moe_layers(), "forward: routes of {} layers for a model with {} layers of experts",
-          routes->layers.size(), config_.num_moe_layers());
+    check(static_cast<int64_t>(routes->layers.size()) == config_.num_moe_layers(),
+          "forward: routes of {} layers for a model with {} layers of experts", routes->layers.size(),
+          config_.num_moe_layers());
     for (const Tensor& t : routes->layers) {
-      check(t.rank() == 2 && t.dim(0) == batch.ids.dim(0) && t.dim(1) == config_.experts_per_token, "forward: routes {} for {} tokens with {} experts each",
-            t.shape(), batch.ids.dim(0), config_.experts_per_token);
+      check(t.rank() == 2 && t.dim(0) == batch.ids.dim(0) && t.dim(1) == config_.experts_per_token,
+            "forward: routes {} for {} tokens with {} experts each", t.shape(), batch.ids.dim(0),
+            config_.experts_per_token);
     }
   }
 }
@@ -208,7 +220,9 @@ void Decoder::add_router_losses(const std::vector<MoeOut>& moe, Forward& out) co
   Tensor all_experts = experts.size() == 1 ? experts[0] : ops::concat(experts, 0);
   out.load_balancing = load_balancing_loss(all_logits, all_experts, config_.num_experts);
   out.router_loss = scale(out.load_balancing, static_cast<float>(config_.router_aux_loss_coef));
-  if (config_.router_z_loss_coef != 0) out.router_loss = add(out.router_loss, scale(router_z_loss(all_logits), static_cast<float>(config_.router_z_loss_coef)));
+  if (config_.router_z_loss_coef != 0)
+    out.router_loss =
+        add(out.router_loss, scale(router_z_loss(all_logits), static_cast<float>(config_.router_z_loss_coef)));
 }
 
 Forward Decoder::forward(const Batch& batch, const ForwardOptions& options) {
@@ -224,14 +238,17 @@ Forward Decoder::forward(const Batch& batch, const ForwardOptions& options) {
   stream.x = embedding(embedding_->var(), batch.ids);
   auto keep_hidden = [&] {
     if (options.hidden_states) {
-      options.hidden_states->push_back(stream.residual.defined() ? ops::add(stream.x.value(), stream.residual.value()) : stream.x.value());
+      options.hidden_states->push_back(stream.residual.defined() ? ops::add(stream.x.value(), stream.residual.value())
+                                                                 : stream.x.value());
     }
   };
   if (options.hidden_states) options.hidden_states->clear();
   if (batch.record_routes) batch.record_routes->layers.clear();
   for (const Layer& layer : layers_) {
     keep_hidden();
-    const Tensor* forced = layer.moe_index >= 0 && batch.replay_routes ? &batch.replay_routes->layers[static_cast<size_t>(layer.moe_index)] : nullptr;
+    const Tensor* forced = layer.moe_index >= 0 && batch.replay_routes
+                               ? &batch.replay_routes->layers[static_cast<size_t>(layer.moe_index)]
+                               : nullptr;
     stream = recomputed ? run_layer_recomputed(layer, stream.x, stream.residual, batch, table, forced)
                         : run_layer(layer, stream.x, stream.residual, batch, table, forced);
     if (layer.moe_index < 0) continue;
@@ -239,7 +256,8 @@ Forward Decoder::forward(const Batch& batch, const ForwardOptions& options) {
     if (batch.record_routes) batch.record_routes->layers.push_back(stream.moe.experts);
     if (options.router_losses) moe.push_back(std::move(stream.moe));
   }
-  out.hidden = rms_norm_residual(stream.x, stream.residual, final_norm_->var(), static_cast<float>(config_.rms_norm_eps)).y;
+  out.hidden =
+      rms_norm_residual(stream.x, stream.residual, final_norm_->var(), static_cast<float>(config_.rms_norm_eps)).y;
   if (options.hidden_states) options.hidden_states->push_back(out.hidden.value());
   if (options.router_losses) add_router_losses(moe, out);
   return out;

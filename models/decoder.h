@@ -1,7 +1,8 @@
-// The decoder behind Model: its parameters under Hugging Face's names, and the walk through its layers. Internal to models/.
+// The decoder behind Model: its parameters under Hugging Face's names, and the walk through its layers. Internal to
+// models/.
 //
-// The stream of residuals and what the last part wants to add to it travel side by side, so that each addition happens in the norm that follows
-// (rms_norm_residual), one pass over memory instead of two.
+// The stream of residuals and what the last part wants to add to it travel side by side, so that each addition happens
+// in the norm that follows (rms_norm_residual), one pass over memory instead of two.
 #pragma once
 
 #include <variant>
@@ -36,9 +37,10 @@ class Decoder {
 
   Layer make_layer(int64_t index, ParamStore& store, DType dtype, Device device, bool trainable) const;
   /// `residual` undefined: the first layer, whose stream is x alone.
-  LayerOut run_layer(const Layer& layer, const Var& x, const Var& residual, const Batch& batch, const ops::RopeTable& table, const Tensor* forced) const;
-  LayerOut run_layer_recomputed(const Layer& layer, const Var& x, const Var& residual, const Batch& batch, const ops::RopeTable& table,
-                                const Tensor* forced) const;
+  LayerOut run_layer(const Layer& layer, const Var& x, const Var& residual, const Batch& batch,
+                     const ops::RopeTable& table, const Tensor* forced) const;
+  LayerOut run_layer_recomputed(const Layer& layer, const Var& x, const Var& residual, const Batch& batch,
+                                const ops::RopeTable& table, const Tensor* forced) const;
   void check_batch(const Batch& batch) const;
   const ops::RopeTable& rope_table_for(int64_t max_position);
   void add_router_losses(const std::vector<MoeOut>& moe, Forward& out) const;
@@ -51,7 +53,8 @@ class Decoder {
   Device device_;
 };
 
-/// The pieces of the names of a stack of experts, `model.layers.L.MOE.experts.GATE.weight` in the store and `....experts.E.GATE.weight` on disk.
+/// The pieces of the names of a stack of experts, `model.layers.L.MOE.experts.GATE.weight` in the store and
+/// `....experts.E.GATE.weight` on disk.
 struct ExpertName {
   std::string before, after;  // of the expert's number
 };

@@ -15,7 +15,8 @@ namespace tenon::models {
 
 Var Linear::operator()(const Var& x) const { return linear(x, weight->var(), bias ? &bias->var() : nullptr); }
 
-Var AttentionLayer::operator()(const Var& x, const Tensor& positions, const AttentionContext& context, const ops::RopeTable& table) const {
+Var AttentionLayer::operator()(const Var& x, const Tensor& positions, const AttentionContext& context,
+                               const ops::RopeTable& table) const {
   const int64_t tokens = x.dim(0);
   Var queries = reshape(q(x), {tokens, num_heads, head_dim});
   Var keys = reshape(k(x), {tokens, num_kv_heads, head_dim});
@@ -31,7 +32,8 @@ Var AttentionLayer::operator()(const Var& x, const Tensor& positions, const Atte
   if (KvCache* cache = context.cache) {
     Tensor &key_pages = cache->keys(index), &value_pages = cache->values(index);
     ops::paged_write(keys.value(), values.value(), context.slots, key_pages, value_pages);
-    mixed = Var(ops::paged_attention(queries.value(), key_pages, value_pages, context.cu_seqlens, context.kv_len, context.block_table, options));
+    mixed = Var(ops::paged_attention(queries.value(), key_pages, value_pages, context.cu_seqlens, context.kv_len,
+                                     context.block_table, options));
   } else {
     mixed = attention(queries, keys, values, context.cu_seqlens, options);
   }

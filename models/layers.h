@@ -1,5 +1,5 @@
-// The parts of a decoder layer. Each holds pointers to its parameters, which the model's store owns, and computes on Vars; names and shapes of
-// parameters are fixed in decoder.cpp. Internal to models/.
+// The parts of a decoder layer. Each holds pointers to its parameters, which the model's store owns, and computes on
+// Vars; names and shapes of parameters are fixed in decoder.cpp. Internal to models/.
 #pragma once
 
 #include <optional>
@@ -20,7 +20,8 @@ struct Linear {
   Var operator()(const Var& x) const;
 };
 
-/// Grouped-query attention with rotary positions, optionally with RMSNorm over each head of q and k before the rotation.
+/// Grouped-query attention with rotary positions, optionally with RMSNorm over each head of q and k before the
+/// rotation.
 struct AttentionLayer {
   Linear q, k, v, o;
   Parameter* q_norm = nullptr;  // [head_dim] or null
@@ -30,8 +31,10 @@ struct AttentionLayer {
   float eps = 0;
   ops::AttentionOptions options;
 
-  /// x `[tokens, hidden]` -> the same. With a cache the new keys and values are written to it and no gradient is recorded.
-  Var operator()(const Var& x, const Tensor& positions, const AttentionContext& context, const ops::RopeTable& table) const;
+  /// x `[tokens, hidden]` -> the same. With a cache the new keys and values are written to it and no gradient is
+  /// recorded.
+  Var operator()(const Var& x, const Tensor& positions, const AttentionContext& context,
+                 const ops::RopeTable& table) const;
 };
 
 /// down(silu(gate(x)) * up(x)).
@@ -43,16 +46,17 @@ struct GatedMlp {
 
 /// What a layer of experts gives besides its result.
 struct MoeOut {
-  Var y;         // [tokens, hidden]
-  Var logits;    // f32 [tokens, experts], of the router
+  Var y;           // [tokens, hidden]
+  Var logits;      // f32 [tokens, experts], of the router
   Tensor experts;  // i32 [tokens, k]
   Tensor load;     // i32 [experts]: tokens sent to each
 };
 
-/// Routed experts and, where there are any, shared experts that every token meets. The router computes in f32 whatever the dtype.
+/// Routed experts and, where there are any, shared experts that every token meets. The router computes in f32 whatever
+/// the dtype.
 struct MoeLayer {
   Linear router;
-  Tensor* selection_bias = nullptr;                            // f32 [experts] or null
+  Tensor* selection_bias = nullptr;                           // f32 [experts] or null
   Parameter *gate = nullptr, *up = nullptr, *down = nullptr;  // [experts, out, in]
   std::optional<GatedMlp> shared;
   int64_t num_experts = 0;

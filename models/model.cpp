@@ -20,7 +20,8 @@ std::string file_or_empty(const std::map<std::string, std::string>& files, const
   return it == files.end() ? std::string() : it->second;
 }
 
-// chat_template.jinja, or the entry of tokenizer_config.json: a text, or a list of named ones of which "default" is meant.
+// chat_template.jinja, or the entry of tokenizer_config.json: a text, or a list of named ones of which "default" is
+// meant.
 std::string chat_template_source(const std::map<std::string, std::string>& files, const std::string& where) {
   std::string source = file_or_empty(files, kChatTemplate);
   std::string config = file_or_empty(files, kTokenizerConfig);
@@ -31,7 +32,8 @@ std::string chat_template_source(const std::map<std::string, std::string>& files
   if (entry.is_string()) return entry.get<std::string>();
   if (entry.is_array()) {
     for (const Json& item : entry) {
-      if (item.is_object() && item.value("name", "") == "default" && item.contains("template") && item["template"].is_string()) {
+      if (item.is_object() && item.value("name", "") == "default" && item.contains("template") &&
+          item["template"].is_string()) {
         return item["template"].get<std::string>();
       }
     }
@@ -54,7 +56,9 @@ Device Model::device() const { return impl_->device; }
 const std::string& Model::source_dir() const { return impl_->source_dir; }
 const std::map<std::string, std::string>& Model::files() const { return impl_->files; }
 
-Forward Model::forward(const Batch& batch, const ForwardOptions& options) { return impl_->decoder.forward(batch, options); }
+Forward Model::forward(const Batch& batch, const ForwardOptions& options) {
+  return impl_->decoder.forward(batch, options);
+}
 
 Var Model::head_weight() { return impl_->decoder.head().var(); }
 
@@ -67,7 +71,8 @@ std::shared_ptr<const text::Tokenizer> Model::tokenizer() const {
   std::lock_guard lock(impl_->text_mutex);
   if (!impl_->tokenizer && impl_->files.contains(kTokenizer)) {
     std::string where = (std::filesystem::path(impl_->source_dir) / kTokenizer).string();
-    impl_->tokenizer = text::Tokenizer::from_json(impl_->files.at(kTokenizer), where, file_or_empty(impl_->files, kTokenizerConfig));
+    impl_->tokenizer =
+        text::Tokenizer::from_json(impl_->files.at(kTokenizer), where, file_or_empty(impl_->files, kTokenizerConfig));
   }
   return impl_->tokenizer;
 }
@@ -82,12 +87,15 @@ const text::ChatTemplate* Model::chat_template() const {
   text::TemplateVariables variables;
   if (words) {
     const text::SpecialTokens& special = words->special_tokens();
-    for (auto& [name, token] : {std::pair{"bos_token", &special.bos}, {"eos_token", &special.eos}, {"pad_token", &special.pad}, {"unk_token", &special.unk}}) {
+    for (auto& [name, token] : {std::pair{"bos_token", &special.bos},
+                                {"eos_token", &special.eos},
+                                {"pad_token", &special.pad},
+                                {"unk_token", &special.unk}}) {
       if (!token->empty()) variables[name] = Json(*token).dump();
     }
   }
-  impl_->chat_template =
-      std::make_unique<text::ChatTemplate>(text::ChatTemplate::from_source(std::move(source), where + "chat template", std::move(variables)));
+  impl_->chat_template = std::make_unique<text::ChatTemplate>(
+      text::ChatTemplate::from_source(std::move(source), where + "chat template", std::move(variables)));
   return impl_->chat_template.get();
 }
 
@@ -100,7 +108,8 @@ void Model::set_file(const std::string& name, std::string bytes) {
 }
 
 void Model::set_tokenizer(std::shared_ptr<const text::Tokenizer> tokenizer) {
-  check(tokenizer->vocab_size() <= config().vocab_size, "a tokenizer of {} tokens does not fit a model of {}", tokenizer->vocab_size(), config().vocab_size);
+  check(tokenizer->vocab_size() <= config().vocab_size, "a tokenizer of {} tokens does not fit a model of {}",
+        tokenizer->vocab_size(), config().vocab_size);
   std::lock_guard lock(impl_->text_mutex);
   impl_->files[kTokenizer] = tokenizer->json();
   impl_->files.erase(kTokenizerConfig);
@@ -114,8 +123,8 @@ void Model::take_tokenizer_files(const std::string& dir) {
   auto files = read_companion_files(dir);
   check(files.contains(kTokenizer), "{}: no {}", dir, kTokenizer);
   std::shared_ptr<const text::Tokenizer> tokenizer = text::Tokenizer::load(dir);
-  check(tokenizer->vocab_size() <= config().vocab_size, "{}: a tokenizer of {} tokens does not fit a model of {}", dir, tokenizer->vocab_size(),
-        config().vocab_size);
+  check(tokenizer->vocab_size() <= config().vocab_size, "{}: a tokenizer of {} tokens does not fit a model of {}", dir,
+        tokenizer->vocab_size(), config().vocab_size);
   std::lock_guard lock(impl_->text_mutex);
   impl_->files = std::move(files);
   impl_->tokenizer = std::move(tokenizer);
@@ -123,8 +132,9 @@ void Model::take_tokenizer_files(const std::string& dir) {
 }
 
 bool is_companion_file(const std::string& name) {
-  for (const char* known : {kTokenizer, kTokenizerConfig, kChatTemplate, "chat_template.json", "generation_config.json", "special_tokens_map.json", "added_tokens.json",
-                            "vocab.json", "merges.txt", "tokenizer.model"}) {
+  for (const char* known :
+       {kTokenizer, kTokenizerConfig, kChatTemplate, "chat_template.json", "generation_config.json",
+        "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model"}) {
     if (name == known) return true;
   }
   return false;

@@ -1,8 +1,8 @@
 // The decoder: one model class for every family of the zoo, one forward for training, prefill and decoding.
 //
-// Tokens of several sequences stand one behind the other without padding. In training, attention runs within each sequence (cu_seqlens); in generation, new
-// keys and values are written into a paged cache and queries read it through a block table. Everything else is the same code, so what the sampler
-// computed and what training computes again agree.
+// Tokens of several sequences stand one behind the other without padding. In training, attention runs within each
+// sequence (cu_seqlens); in generation, new keys and values are written into a paged cache and queries read it through
+// a block table. Everything else is the same code, so what the sampler computed and what training computes again agree.
 #pragma once
 
 #include <map>
@@ -14,6 +14,7 @@
 
 #include "../autograd/parameters.h"
 #include "../autograd/var.h"
+#include "../runtime/error.h"
 #include "../runtime/tensor.h"
 #include "config.h"
 
@@ -26,7 +27,8 @@ namespace tenon::models {
 
 class KvCache;
 
-/// The experts that each token was sent to. What record_routes gives, replay_routes takes: weights of the gates are computed anew, the choice is kept.
+/// The experts that each token was sent to. What record_routes gives, replay_routes takes: weights of the gates are
+/// computed anew, the choice is kept.
 struct ExpertRoutes {
   std::vector<Tensor> layers;  // one a MoE layer: i32 [tokens, k]
 };
@@ -44,7 +46,7 @@ struct Batch {
   Tensor ids;        // i32 [tokens]
   Tensor positions;  // i32 [tokens]: place in its own sequence
   AttentionContext attention;
-  int64_t max_position = -1;                    // the largest of positions; -1: not known, any the model knows may occur
+  int64_t max_position = -1;  // the largest of positions; -1: not known, any the model knows may occur
   const ExpertRoutes* replay_routes = nullptr;  // rows as ids
   ExpertRoutes* record_routes = nullptr;        // written
 };
@@ -54,16 +56,18 @@ Batch pack_sequences(std::span<const std::span<const int32_t>> sequences, Device
 Batch pack_sequences(const std::vector<std::vector<int32_t>>& sequences, Device device = Device::cpu());
 
 struct ForwardOptions {
-  bool recompute = false;      // keep only each layer's input, run the layer again in the backward: less memory, a third more time
+  bool recompute =
+      false;  // keep only each layer's input, run the layer again in the backward: less memory, a third more time
   bool router_losses = false;  // compute Forward::router_loss
-  std::vector<Tensor>* hidden_states = nullptr;  // written: the embeddings, then the stream after each layer, the last after the final norm
+  std::vector<Tensor>* hidden_states =
+      nullptr;  // written: the embeddings, then the stream after each layer, the last after the final norm
 };
 
 struct Forward {
-  Var hidden;                        // [tokens, hidden_size], after the final norm; the head's input
-  Var router_loss;                   // [] f32: coefficients times load balancing and z-loss; undefined if not asked for or no MoE
-  Var load_balancing;                // [] f32 without its coefficient, for the log; undefined likewise
-  std::vector<Tensor> expert_load;   // one a MoE layer: i32 [experts], tokens that each was sent
+  Var hidden;          // [tokens, hidden_size], after the final norm; the head's input
+  Var router_loss;     // [] f32: coefficients times load balancing and z-loss; undefined if not asked for or no MoE
+  Var load_balancing;  // [] f32 without its coefficient, for the log; undefined likewise
+  std::vector<Tensor> expert_load;  // one a MoE layer: i32 [experts], tokens that each was sent
 };
 
 class Model {
@@ -78,7 +82,8 @@ class Model {
   DType dtype() const;  // of the parameters, and with it of activations
   Device device() const;
 
-  /// Hidden states of a batch. Throws Error for ids beyond the vocabulary, positions beyond max_position_embeddings and routes that do not fit.
+  /// Hidden states of a batch. Throws Error for ids beyond the vocabulary, positions beyond max_position_embeddings and
+  /// routes that do not fit.
   Forward forward(const Batch& batch, const ForwardOptions& options = {});
 
   /// The weight of the head `[vocab, hidden]`: lm_head, or the embeddings where they are tied.
@@ -87,12 +92,13 @@ class Model {
   /// f32 `[rows, vocab]` from rows of Forward::hidden, for sampling. No gradient.
   Tensor next_logits(const Tensor& hidden);
 
-  /// Null where the folder had none. Read on first use, so a tokenizer with unsupported parts is an Error only for who needs it.
+  /// Null where the folder had none. Read on first use, so a tokenizer with unsupported parts is an Error only for who
+  /// needs it.
   std::shared_ptr<const text::Tokenizer> tokenizer() const;
   const text::ChatTemplate* chat_template() const;
 
-  /// For a model made from scratch: its tokenizer, with the chat template of its config; written by save(). Throws Error when it has more tokens than the
-  /// model.
+  /// For a model made from scratch: its tokenizer, with the chat template of its config; written by save(). Throws
+  /// Error when it has more tokens than the model.
   void set_tokenizer(std::shared_ptr<const text::Tokenizer> tokenizer);
   /// Takes tokenizer.json, tokenizer_config.json, the chat template and generation_config.json of another folder.
   void take_tokenizer_files(const std::string& dir);
@@ -104,8 +110,9 @@ class Model {
   /// The folder it was loaded from; "" for a model made from scratch.
   const std::string& source_dir() const;
 
+  struct Impl;  // internal
+
  private:
-  struct Impl;
   explicit Model(std::unique_ptr<Impl> impl);
   friend struct ModelAccess;
   std::unique_ptr<Impl> impl_;
@@ -113,7 +120,7 @@ class Model {
 
 enum class Initializer {
   huggingface,  // N(0, initializer_range) for all matrices
-  fan_in        // N(0, 1/fan_in), what writes into the residual stream divided by sqrt(2 layers), embeddings N(0, 0.5^2)
+  fan_in  // N(0, 1/fan_in), what writes into the residual stream divided by sqrt(2 layers), embeddings N(0, 0.5^2)
 };
 
 struct CreateOptions {
@@ -135,15 +142,17 @@ struct LoadOptions {
 Model load(const std::string& dir, const LoadOptions& options = {});
 
 struct SaveOptions {
-  std::optional<DType> dtype;                 // f32 writes the masters; default: the model's dtype
+  std::optional<DType> dtype;  // f32 writes the masters; default: the model's dtype
   int64_t max_shard_bytes = 5'000'000'000;
 };
 
-/// Writes a folder that transformers opens. It is written beside and renamed, so at every moment `dir` is absent, the old folder or the new one whole.
-/// Throws Error, and leaves what is there, when `dir` holds a file that is not a model's.
+/// Writes a folder that transformers opens. It is written beside and renamed, so at every moment `dir` is absent, the
+/// old folder or the new one whole. Throws Error, and leaves what is there, when `dir` holds a file that is not a
+/// model's.
 void save(const Model& model, const std::string& dir, const SaveOptions& options = {});
 
-/// The same files into a folder that is there already, each whole or not at all: for who makes the folder appear whole himself (a trainer's checkpoint).
+/// The same files into a folder that is there already, each whole or not at all: for who makes the folder appear whole
+/// himself (a trainer's checkpoint).
 void write_files(const Model& model, const std::string& dir, const SaveOptions& options = {});
 
 /// A copy whose parameters are not trainable: the reference policy.

@@ -15,7 +15,10 @@ namespace tenon::models {
 
 struct Model::Impl {
   Impl(ModelConfig config_in, DType dtype_in, Device device_in, bool trainable)
-      : config(std::move(config_in)), dtype(dtype_in), device(device_in), decoder(config, params, dtype, device, trainable) {}
+      : config(std::move(config_in)),
+        dtype(dtype_in),
+        device(device_in),
+        decoder(config, params, dtype, device, trainable) {}
 
   ModelConfig config;
   DType dtype;

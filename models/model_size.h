@@ -1,4 +1,5 @@
-// How large a model is, from its config alone: parameters, those that one token uses, and the memory of training and of generation.
+// How large a model is, from its config alone: parameters, those that one token uses, and the memory of training and of
+// generation.
 #pragma once
 
 #include "../runtime/dtype.h"
@@ -15,7 +16,8 @@ struct ModelSize {
   int64_t kv_bytes_per_token = 0;  // of the cache, all layers
 };
 
-/// dtype f32 or bf16: of parameters and of the cache. A routing bias is no parameter (it has no gradient) and isn't counted.
+/// dtype f32 or bf16: of parameters and of the cache. A routing bias is no parameter (it has no gradient) and isn't
+/// counted.
 ModelSize size_of(const ModelConfig& config, DType dtype);
 
 }  // namespace tenon::models

@@ -7,8 +7,8 @@
 namespace tenon::models {
 namespace {
 
-// Llama 3.1: wavelengths longer than original / low_freq_factor are divided by the factor, those shorter than original / high_freq_factor stay, between
-// them a ramp.
+// Llama 3.1: wavelengths longer than original / low_freq_factor are divided by the factor, those shorter than original
+// / high_freq_factor stay, between them a ramp.
 void stretch_llama3(std::vector<double>& freq, const RopeScaling& s) {
   double original = static_cast<double>(s.original_max_position_embeddings);
   for (double& f : freq) {
@@ -23,12 +23,13 @@ void stretch_llama3(std::vector<double>& freq, const RopeScaling& s) {
   }
 }
 
-// YaRN (arXiv 2309.00071, "NTK-by-parts"): channels that turn less than beta_slow times within the original context are divided by the factor, those that
-// turn more than beta_fast times stay.
+// YaRN (arXiv 2309.00071, "NTK-by-parts"): channels that turn less than beta_slow times within the original context are
+// divided by the factor, those that turn more than beta_fast times stay.
 void stretch_yarn(std::vector<double>& freq, const RopeScaling& s, double theta) {
   double dim = 2.0 * static_cast<double>(freq.size());
   auto channel = [&](double turns) {
-    return dim * std::log(static_cast<double>(s.original_max_position_embeddings) / (turns * 2 * std::numbers::pi)) / (2 * std::log(theta));
+    return dim * std::log(static_cast<double>(s.original_max_position_embeddings) / (turns * 2 * std::numbers::pi)) /
+           (2 * std::log(theta));
   };
   double low = std::max(std::floor(channel(s.beta_fast)), 0.0);
   double high = std::min(std::ceil(channel(s.beta_slow)), dim - 1);
@@ -43,7 +44,8 @@ void stretch_yarn(std::vector<double>& freq, const RopeScaling& s, double theta)
 
 RopeFrequencies rope_frequencies(const ModelConfig& config) {
   std::vector<double> freq(static_cast<size_t>(config.head_dim / 2));
-  for (size_t i = 0; i < freq.size(); ++i) freq[i] = std::pow(config.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim));
+  for (size_t i = 0; i < freq.size(); ++i)
+    freq[i] = std::pow(config.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim));
 
   RopeFrequencies out;
   const RopeScaling& s = config.rope_scaling;
@@ -53,7 +55,8 @@ RopeFrequencies rope_frequencies(const ModelConfig& config) {
     stretch_llama3(freq, s);
   } else if (s.type == "yarn") {
     stretch_yarn(freq, s, config.rope_theta);
-    out.attention_factor = static_cast<float>(s.attention_factor != 0 ? s.attention_factor : 0.1 * std::log(s.factor) + 1);
+    out.attention_factor =
+        static_cast<float>(s.attention_factor != 0 ? s.attention_factor : 0.1 * std::log(s.factor) + 1);
   }
   out.inv_freq.assign(freq.begin(), freq.end());
   return out;

@@ -1,4 +1,5 @@
-// The rotary frequencies of a model and how they are stretched for long contexts, as transformers computes them (`modeling_rope_utils.py`).
+// The rotary frequencies of a model and how they are stretched for long contexts, as transformers computes them
+// (`modeling_rope_utils.py`).
 #pragma once
 
 #include <vector>

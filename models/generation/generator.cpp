@@ -61,7 +61,8 @@ class Step {
     size_t widest = 1;
     for (const auto* pages : tables_) widest = std::max(widest, pages->size());
     Tensor table = Tensor::zeros({static_cast<int64_t>(tables_.size()), static_cast<int64_t>(widest)}, DType::i32);
-    for (size_t i = 0; i < tables_.size(); ++i) std::copy(tables_[i]->begin(), tables_[i]->end(), table.row<int32_t>(static_cast<int64_t>(i)));
+    for (size_t i = 0; i < tables_.size(); ++i)
+      std::copy(tables_[i]->begin(), tables_[i]->end(), table.row<int32_t>(static_cast<int64_t>(i)));
     a.block_table = table.to(device);
     return out;
   }
@@ -98,21 +99,24 @@ class Step {
   void add_token(int32_t id, int64_t position, const std::vector<int32_t>& pages) {
     ids_.push_back(id);
     positions_.push_back(static_cast<int32_t>(position));
-    slots_.push_back(static_cast<int32_t>(pages[static_cast<size_t>(position / kPageSize)] * kPageSize + position % kPageSize));
+    slots_.push_back(
+        static_cast<int32_t>(pages[static_cast<size_t>(position / kPageSize)] * kPageSize + position % kPageSize));
   }
   void end_sequence(int64_t kv_len, const std::vector<int32_t>& pages) {
     cu_seqlens_.push_back(static_cast<int32_t>(ids_.size()));
     kv_len_.push_back(static_cast<int32_t>(kv_len));
     tables_.push_back(&pages);
   }
-  // The group may have handed its partial page to its last sample already; every sample holds the whole list until it decodes.
+  // The group may have handed its partial page to its last sample already; every sample holds the whole list until it
+  // decodes.
   static const std::vector<int32_t>& prompt_pages(Scheduler& scheduler, const Group& group) {
     for (auto& s : scheduler.sequences()) {
       if (s->group.get() == &group) return s->pages;
     }
     return group.pages;
   }
-  static void append_routes(const ExpertRoutes& routes, int64_t row, int64_t count, std::vector<std::vector<int32_t>>& to) {
+  static void append_routes(const ExpertRoutes& routes, int64_t row, int64_t count,
+                            std::vector<std::vector<int32_t>>& to) {
     to.resize(routes.layers.size());
     for (size_t i = 0; i < to.size(); ++i) {
       const int32_t* from = routes.layers[i].row<int32_t>(row);
@@ -125,7 +129,8 @@ class Step {
   std::vector<Prefill> prefills_;
 };
 
-/// The hidden states that the head is asked about: rows of this step's forward, and the kept rows of prompts whose samples begin now.
+/// The hidden states that the head is asked about: rows of this step's forward, and the kept rows of prompts whose
+/// samples begin now.
 Tensor head_rows(std::span<Sequence* const> chosen, const Tensor& hidden) {
   std::vector<int32_t> index;
   std::vector<Tensor> parts;
@@ -173,9 +178,13 @@ ExpertRoutes routes_of(const Sequence& s, int64_t experts_per_token) {
 /// One call of generate().
 class Run {
  public:
-  Run(Model& model, const GeneratorOptions& options, KvCache& cache, std::span<const GenerateRequest> requests, std::vector<int64_t> max_new,
-      const Generator::OnToken& on_token, const Generator::OnFinish& on_finish)
-      : model_(model), options_(options), cache_(cache), on_token_(on_token), on_finish_(on_finish),
+  Run(Model& model, const GeneratorOptions& options, KvCache& cache, std::span<const GenerateRequest> requests,
+      std::vector<int64_t> max_new, const Generator::OnToken& on_token, const Generator::OnFinish& on_finish)
+      : model_(model),
+        options_(options),
+        cache_(cache),
+        on_token_(on_token),
+        on_finish_(on_finish),
         scheduler_(requests, std::move(max_new), cache, options.max_batch, tokenizer_if_needed(model, requests)) {
     for (const GenerateRequest& r : requests) {
       first_.push_back(results_.size());
@@ -194,8 +203,10 @@ class Run {
   }
 
  private:
-  static std::shared_ptr<const text::Tokenizer> tokenizer_if_needed(Model& model, std::span<const GenerateRequest> requests) {
-    bool needed = std::any_of(requests.begin(), requests.end(), [](const GenerateRequest& r) { return !r.stop.empty(); });
+  static std::shared_ptr<const text::Tokenizer> tokenizer_if_needed(Model& model,
+                                                                    std::span<const GenerateRequest> requests) {
+    bool needed =
+        std::any_of(requests.begin(), requests.end(), [](const GenerateRequest& r) { return !r.stop.empty(); });
     return needed ? model.tokenizer() : nullptr;
   }
 
@@ -267,7 +278,8 @@ class Run {
 
   void close(size_t place) {
     Sequence& s = *scheduler_.sequences()[place];
-    if (options_.record_routes && model_.config().is_moe()) s.completion.routes = routes_of(s, model_.config().experts_per_token);
+    if (options_.record_routes && model_.config().is_moe())
+      s.completion.routes = routes_of(s, model_.config().experts_per_token);
     Completion& result = results_[first_[s.completion.request] + static_cast<size_t>(s.completion.sample)];
     result = std::move(s.completion);
     scheduler_.finish(place);
@@ -295,13 +307,16 @@ int64_t check_request(const GenerateRequest& r, size_t index, Model& model) {
   check(prompt > 0, "generate: the prompt of request {} is empty", index);
   check(r.num_samples > 0, "generate: request {} asks for {} samples", index, r.num_samples);
   check(r.max_new_tokens > 0, "generate: request {} asks for {} new tokens", index, r.max_new_tokens);
-  check(prompt < c.max_position_embeddings, "generate: the prompt of request {} has {} tokens, which leaves no room in the model's context of {}", index, prompt,
-        c.max_position_embeddings);
+  check(prompt < c.max_position_embeddings,
+        "generate: the prompt of request {} has {} tokens, which leaves no room in the model's context of {}", index,
+        prompt, c.max_position_embeddings);
   for (int32_t id : r.prompt) {
-    check(id >= 0 && id < c.vocab_size, "generate: the prompt of request {} has token {}, beyond the vocabulary of {}", index, id, c.vocab_size);
+    check(id >= 0 && id < c.vocab_size, "generate: the prompt of request {} has token {}, beyond the vocabulary of {}",
+          index, id, c.vocab_size);
   }
   for (const std::string& stop : r.stop) check(!stop.empty(), "generate: request {} has an empty stop string", index);
-  check(r.stop.empty() || model.tokenizer() != nullptr, "generate: request {} has stop strings, but the model has no tokenizer", index);
+  check(r.stop.empty() || model.tokenizer() != nullptr,
+        "generate: request {} has stop strings, but the model has no tokenizer", index);
   return std::min(r.max_new_tokens, c.max_position_embeddings - prompt);
 }
 
@@ -314,10 +329,12 @@ Generator::Generator(Model& model, GeneratorOptions options) : model_(model), op
 
 Generator::~Generator() = default;
 
-std::vector<Completion> Generator::generate(std::span<const GenerateRequest> requests, const OnToken& on_token, const OnFinish& on_finish) {
+std::vector<Completion> Generator::generate(std::span<const GenerateRequest> requests, const OnToken& on_token,
+                                            const OnFinish& on_finish) {
   if (requests.empty()) return {};
   std::vector<int64_t> max_new;
-  int64_t wanted = 0, largest = 0, longest = 0;  // pages: of all at once, of the most demanding alone, of the longest sequence
+  int64_t wanted = 0, largest = 0,
+          longest = 0;  // pages: of all at once, of the most demanding alone, of the longest sequence
   size_t most_demanding = 0;
   for (size_t i = 0; i < requests.size(); ++i) {
     const GenerateRequest& r = requests[i];
@@ -338,9 +355,11 @@ std::vector<Completion> Generator::generate(std::span<const GenerateRequest> req
     pages = std::min({wanted, longest * options_.max_batch, kDefaultCacheBytes / page_bytes});
     pages = std::max(pages, largest);
   }
-  check(largest <= pages, "generate: request {} ({} prompt tokens, up to {} new ones) needs {} of cache alone, and cache_bytes allows {}; raise cache_bytes or lower max_new_tokens",
-        most_demanding, requests[most_demanding].prompt.size(), max_new[most_demanding], format_bytes(static_cast<size_t>(largest * page_bytes)),
-        format_bytes(static_cast<size_t>(pages * page_bytes)));
+  check(largest <= pages,
+        "generate: request {} ({} prompt tokens, up to {} new ones) needs {} of cache alone, and cache_bytes allows "
+        "{}; raise cache_bytes or lower max_new_tokens",
+        most_demanding, requests[most_demanding].prompt.size(), max_new[most_demanding],
+        format_bytes(static_cast<size_t>(largest * page_bytes)), format_bytes(static_cast<size_t>(pages * page_bytes)));
   if (!cache_ || cache_->pages() < pages) {
     cache_.reset();  // first, so that both are never held
     cache_ = std::make_unique<KvCache>(model_.config(), pages, model_.dtype(), model_.device());

@@ -1,8 +1,9 @@
 // Generation of many sequences at once: continuous batching over a paged cache, with the weights that training writes.
 //
-// Finished sequences leave the batch and waiting ones enter; prompts are prefilled in chunks beside the decoding of others; the samples of a request share
-// their prompt's pages. A draw is keyed by (seed, request id, sample, position), and no row of any product depends on the other rows, so what comes
-// out does not depend on max_batch, on the size of the cache or on the other requests.
+// Finished sequences leave the batch and waiting ones enter; prompts are prefilled in chunks beside the decoding of
+// others; the samples of a request share their prompt's pages. A draw is keyed by (seed, request id, sample, position),
+// and no row of any product depends on the other rows, so what comes out does not depend on max_batch, on the size of
+// the cache or on the other requests.
 #pragma once
 
 #include <cstdint>
@@ -41,8 +42,8 @@ struct Completion {
 };
 
 struct GeneratorOptions {
-  int64_t max_batch = 64;       // sequences decoding at once
-  size_t cache_bytes = 0;       // 0: what max_batch of the given requests need, at most 2 GiB
+  int64_t max_batch = 64;         // sequences decoding at once
+  size_t cache_bytes = 0;         // 0: what max_batch of the given requests need, at most 2 GiB
   int64_t prefill_tokens = 2048;  // prompt tokens in one forward
   bool record_routes = false;
 };
@@ -56,9 +57,11 @@ class Generator {
   explicit Generator(Model& model, GeneratorOptions options = {});
   ~Generator();
 
-  /// Completions by request, then by sample. Throws Error before any work for an empty prompt, one that leaves no room in the context (naming the
-  /// lengths), token ids beyond the vocabulary, stop strings without a tokenizer, and a request that cannot fit the cache even alone.
-  std::vector<Completion> generate(std::span<const GenerateRequest> requests, const OnToken& on_token = {}, const OnFinish& on_finish = {});
+  /// Completions by request, then by sample. Throws Error before any work for an empty prompt, one that leaves no room
+  /// in the context (naming the lengths), token ids beyond the vocabulary, stop strings without a tokenizer, and a
+  /// request that cannot fit the cache even alone.
+  std::vector<Completion> generate(std::span<const GenerateRequest> requests, const OnToken& on_token = {},
+                                   const OnFinish& on_finish = {});
 
   const GeneratorOptions& options() const { return options_; }
 

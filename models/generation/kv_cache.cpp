@@ -22,7 +22,8 @@ KvCache::KvCache(const ModelConfig& config, int64_t pages, DType dtype, Device d
 }
 
 int64_t KvCache::page_bytes(const ModelConfig& config, DType dtype) {
-  return config.num_layers * 2 * config.num_kv_heads * ops::kPageSize * config.head_dim * static_cast<int64_t>(size_of(dtype));
+  return config.num_layers * 2 * config.num_kv_heads * ops::kPageSize * config.head_dim *
+         static_cast<int64_t>(size_of(dtype));
 }
 
 int32_t KvCache::allocate() {

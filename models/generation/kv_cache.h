@@ -1,6 +1,7 @@
 // Keys and values of generated sequences in pages of 64 tokens, handed out with reference counts.
 //
-// Samples of one prompt share its full pages; a page that several sequences hold is copied before one of them writes to it.
+// Samples of one prompt share its full pages; a page that several sequences hold is copied before one of them writes to
+// it.
 #pragma once
 
 #include <cstdint>
@@ -24,12 +25,13 @@ class KvCache {
   int64_t pages() const { return static_cast<int64_t>(references_.size()); }
   int64_t free_pages() const { return static_cast<int64_t>(free_.size()); }
 
-  int32_t allocate();           // a page with one reference; Error when none is free
-  void share(int32_t page);     // one reference more
-  void release(int32_t page);   // one less; the last gives the page back
+  int32_t allocate();          // a page with one reference; Error when none is free
+  void share(int32_t page);    // one reference more
+  void release(int32_t page);  // one less; the last gives the page back
   int32_t references(int32_t page) const { return references_[static_cast<size_t>(page)]; }
 
-  /// A page to write to in place of `page`: itself when the caller holds its only reference, else a copy (the caller's reference moves over).
+  /// A page to write to in place of `page`: itself when the caller holds its only reference, else a copy (the caller's
+  /// reference moves over).
   int32_t writable(int32_t page);
 
  private:

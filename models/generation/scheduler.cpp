@@ -30,9 +30,13 @@ PageNeed page_need(const GenerateRequest& request, int64_t max_new_tokens) {
   return need;
 }
 
-Scheduler::Scheduler(std::span<const GenerateRequest> requests, std::vector<int64_t> max_new_tokens, KvCache& cache, int64_t max_batch,
-                     std::shared_ptr<const text::Tokenizer> tokenizer)
-    : requests_(requests), max_new_(std::move(max_new_tokens)), cache_(cache), max_batch_(max_batch), tokenizer_(std::move(tokenizer)) {}
+Scheduler::Scheduler(std::span<const GenerateRequest> requests, std::vector<int64_t> max_new_tokens, KvCache& cache,
+                     int64_t max_batch, std::shared_ptr<const text::Tokenizer> tokenizer)
+    : requests_(requests),
+      max_new_(std::move(max_new_tokens)),
+      cache_(cache),
+      max_batch_(max_batch),
+      tokenizer_(std::move(tokenizer)) {}
 
 void Scheduler::admit() {
   while (static_cast<int64_t>(sequences_.size()) < max_batch_) {

@@ -1,8 +1,11 @@
-// Who is in the batch: requests become groups (a prompt, prefilled once) and sequences (its samples); pages and places are handed to them. Internal.
+// Who is in the batch: requests become groups (a prompt, prefilled once) and sequences (its samples); pages and places
+// are handed to them. Internal.
 //
-// A sequence enters only when the pages that it can need at most are there, so that no running sequence ever waits for memory. What is promised is counted:
+// A sequence enters only when the pages that it can need at most are there, so that no running sequence ever waits for
+// memory. What is promised is counted:
 //   a group      every page of its prompt
-//   a sequence   its pages beyond the prompt's full ones; the last sample of a group takes over the prompt's partial page, all others copy it
+//   a sequence   its pages beyond the prompt's full ones; the last sample of a group takes over the prompt's partial
+//   page, all others copy it
 #pragma once
 
 #include <deque>
@@ -20,11 +23,11 @@ namespace tenon::models {
 /// A prompt and what its samples share.
 struct Group {
   size_t request = 0;
-  std::vector<int32_t> pages;       // of the prompt
-  int64_t prefilled = 0;            // tokens in the cache
-  int started = 0, finished = 0;    // samples
-  Tensor hidden;                    // [1, hidden_size] of the prompt's last token; defined once it is prefilled
-  int64_t hidden_row = -1;          // its row in this step's forward
+  std::vector<int32_t> pages;     // of the prompt
+  int64_t prefilled = 0;          // tokens in the cache
+  int started = 0, finished = 0;  // samples
+  Tensor hidden;                  // [1, hidden_size] of the prompt's last token; defined once it is prefilled
+  int64_t hidden_row = -1;        // its row in this step's forward
   std::vector<std::vector<int32_t>> routes;  // per MoE layer [tokens * k], if recorded
 };
 
@@ -55,8 +58,8 @@ PageNeed page_need(const GenerateRequest& request, int64_t max_new_tokens);
 class Scheduler {
  public:
   /// `max_new_tokens`: per request, what the context leaves.
-  Scheduler(std::span<const GenerateRequest> requests, std::vector<int64_t> max_new_tokens, KvCache& cache, int64_t max_batch,
-            std::shared_ptr<const text::Tokenizer> tokenizer);
+  Scheduler(std::span<const GenerateRequest> requests, std::vector<int64_t> max_new_tokens, KvCache& cache,
+            int64_t max_batch, std::shared_ptr<const text::Tokenizer> tokenizer);
 
   bool done() const { return sequences_.empty() && next_request_ == requests_.size() && !opening_; }
   /// Lets in whoever has a place and pages. At least one sequence is in afterwards unless done().

@@ -18,12 +18,14 @@ void ConfigReader::wrong_type(const char* key, const char* wanted) const {
 int64_t ConfigReader::integer(const char* key) const {
   check(has(key), "{}: `{}` is missing", where_, key);
   const nlohmann::json& value = at(key);
-  if (value.is_number_unsigned() && value.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX)) wrong_type(key, "an integer of 64 bits");
+  if (value.is_number_unsigned() && value.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX))
+    wrong_type(key, "an integer of 64 bits");
   if (value.is_number_integer()) return value.get<int64_t>();
   // Some tools write 8.0 for 8.
   if (value.is_number_float()) {
     double number = value.get<double>();
-    if (number >= -9e15 && number <= 9e15 && number == static_cast<double>(static_cast<int64_t>(number))) return static_cast<int64_t>(number);
+    if (number >= -9e15 && number <= 9e15 && number == static_cast<double>(static_cast<int64_t>(number)))
+      return static_cast<int64_t>(number);
   }
   wrong_type(key, "an integer");
 }

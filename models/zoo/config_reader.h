@@ -1,4 +1,5 @@
-// Typed access to the keys of a config.json, with errors that name the file, the key and what was found. Internal: includes nlohmann-json.
+// Typed access to the keys of a config.json, with errors that name the file, the key and what was found. Internal:
+// includes nlohmann-json.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// dots.llm1 (arXiv 2506.05767): DeepSeek-V3's experts (sigmoid router whose bias only selects, shared experts, groups) over grouped-query attention with
-// q/k norms.
+// dots.llm1 (arXiv 2506.05767): DeepSeek-V3's experts (sigmoid router whose bias only selects, shared experts, groups)
+// over grouped-query attention with q/k norms.
 #include "../../runtime/check.h"
 #include "family.h"
 
@@ -20,7 +20,8 @@ void read(const ConfigReader& json, ModelConfig& config) {
   config.experts_per_token = json.integer("num_experts_per_tok");
   config.moe_intermediate_size = json.integer("moe_intermediate_size", 1408);
   int64_t shared = json.integer("n_shared_experts", 0);
-  check(shared > 0 && shared < 4096, "{}: `n_shared_experts` must be 1 or more for {}", json.where(), config.architecture);
+  check(shared > 0 && shared < 4096, "{}: `n_shared_experts` must be 1 or more for {}", json.where(),
+        config.architecture);
   config.shared_intermediate_size = shared * config.moe_intermediate_size;
   config.routing.score = ops::RouterScore::sigmoid;
   config.routing.normalize = json.flag("norm_topk_prob", false);
@@ -40,18 +41,20 @@ void write(const ModelConfig& config, nlohmann::json& json) {
   for (int64_t i = config.num_layers; i-- > 0;) {
     if (config.window(i) > 0) first_window = i;
   }
-  for (int64_t i = 0; i < config.num_layers; ++i) types.push_back(config.window(i) > 0 ? "sliding_attention" : "full_attention");
+  for (int64_t i = 0; i < config.num_layers; ++i)
+    types.push_back(config.window(i) > 0 ? "sliding_attention" : "full_attention");
   while (dense < config.num_layers && !config.is_moe_layer(dense)) ++dense;
   for (int64_t i = dense; i < config.num_layers; ++i) {
-    check(config.is_moe_layer(i), "{}: dense layers must come first, layer {} is one after layer {} of experts", config.architecture, i, dense);
+    check(config.is_moe_layer(i), "{}: dense layers must come first, layer {} is one after layer {} of experts",
+          config.architecture, i, dense);
   }
   json["sliding_window"] = config.sliding_window > 0 ? nlohmann::json(config.sliding_window) : nlohmann::json(nullptr);
   json["max_window_layers"] = first_window;
   json["layer_types"] = types;
 
   check(config.shared_intermediate_size > 0 && config.shared_intermediate_size % config.moe_intermediate_size == 0,
-        "{}: the shared experts' width {} must be a multiple of an expert's {}", config.architecture, config.shared_intermediate_size,
-        config.moe_intermediate_size);
+        "{}: the shared experts' width {} must be a multiple of an expert's {}", config.architecture,
+        config.shared_intermediate_size, config.moe_intermediate_size);
   json["n_routed_experts"] = config.num_experts;
   json["num_experts_per_tok"] = config.experts_per_token;
   json["moe_intermediate_size"] = config.moe_intermediate_size;

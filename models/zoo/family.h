@@ -1,6 +1,8 @@
-// A model family: how its config.json says things, and what its weights are called. One file of this folder each; zoo.cpp lists them.
+// A model family: how its config.json says things, and what its weights are called. One file of this folder each;
+// zoo.cpp lists them.
 //
-// To add one, write FAMILY.cpp with a function that returns a Family, declare it below and put it on the list. Internal: includes nlohmann-json.
+// To add one, write FAMILY.cpp with a function that returns a Family, declare it below and put it on the list.
+// Internal: includes nlohmann-json.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -44,7 +46,8 @@ Family dots1();
 /// Sliding windows as Qwen says them: a switch, a width, and the layers from `max_window_layers` on (or `layer_types`).
 void read_qwen_window(const ConfigReader& json, ModelConfig& config);
 void write_qwen_window(const ModelConfig& config, nlohmann::json& json);
-/// Rows of `layer_types`, where there are any, into window_layer. Throws Error for kinds of attention that the decoder lacks.
+/// Rows of `layer_types`, where there are any, into window_layer. Throws Error for kinds of attention that the decoder
+/// lacks.
 void read_layer_types(const ConfigReader& json, ModelConfig& config);
 
 }  // namespace tenon::models::zoo

@@ -22,7 +22,8 @@ void read(const ConfigReader& json, ModelConfig& config) {
   std::vector<int64_t> dense = json.integers("mlp_only_layers");
   config.moe_layer.resize(static_cast<size_t>(config.num_layers));
   for (int64_t i = 0; i < config.num_layers; ++i) {
-    config.moe_layer[static_cast<size_t>(i)] = config.num_experts > 0 && (i + 1) % step == 0 && std::find(dense.begin(), dense.end(), i) == dense.end();
+    config.moe_layer[static_cast<size_t>(i)] =
+        config.num_experts > 0 && (i + 1) % step == 0 && std::find(dense.begin(), dense.end(), i) == dense.end();
   }
 }
 

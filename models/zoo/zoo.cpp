@@ -20,12 +20,13 @@ const Family& family(const std::string& architecture, const std::string& where) 
 void read_layer_types(const ConfigReader& json, ModelConfig& config) {
   std::vector<std::string> types = json.texts("layer_types");
   if (types.empty()) return;
-  check(static_cast<int64_t>(types.size()) == config.num_layers, "{}: `layer_types` has {} entries for {} layers", json.where(), types.size(),
-        config.num_layers);
+  check(static_cast<int64_t>(types.size()) == config.num_layers, "{}: `layer_types` has {} entries for {} layers",
+        json.where(), types.size(), config.num_layers);
   config.window_layer.assign(types.size(), false);
   for (size_t i = 0; i < types.size(); ++i) {
-    check(types[i] == "full_attention" || types[i] == "sliding_attention", "{}: `layer_types` asks for `{}` in layer {}; full_attention and sliding_attention are known",
-          json.where(), types[i], i);
+    check(types[i] == "full_attention" || types[i] == "sliding_attention",
+          "{}: `layer_types` asks for `{}` in layer {}; full_attention and sliding_attention are known", json.where(),
+          types[i], i);
     config.window_layer[i] = types[i] == "sliding_attention";
   }
 }
@@ -52,7 +53,8 @@ void write_qwen_window(const ModelConfig& config, nlohmann::json& json) {
   for (int64_t i = config.num_layers; i-- > 0;) {
     if (config.window(i) > 0) first = i;
   }
-  for (int64_t i = 0; i < config.num_layers; ++i) types.push_back(config.window(i) > 0 ? "sliding_attention" : "full_attention");
+  for (int64_t i = 0; i < config.num_layers; ++i)
+    types.push_back(config.window(i) > 0 ? "sliding_attention" : "full_attention");
   json["max_window_layers"] = first;
   json["layer_types"] = types;
 }

@@ -16,7 +16,8 @@ namespace fs = std::filesystem;
 
 void copy_folder(const std::string& family, const fs::path& to) {
   fs::create_directories(to);
-  for (const char* name : {"config.json", "model.safetensors"}) fs::copy_file(fs::path(oracle_dir(family)) / name, to / name, fs::copy_options::overwrite_existing);
+  for (const char* name : {"config.json", "model.safetensors"})
+    fs::copy_file(fs::path(oracle_dir(family)) / name, to / name, fs::copy_options::overwrite_existing);
 }
 
 std::string error_of_loading(const fs::path& dir) {
@@ -74,7 +75,8 @@ TEST(Checkpoint, DtypesConvert) {
   EXPECT_EQ(widened.dtype(), DType::f32);
   for (size_t i = 0; i < rounded.params().all().size(); ++i) {
     EXPECT_EQ(floats(rounded.params().all()[i]->value()), floats(widened.params().all()[i]->value()));
-    EXPECT_EQ(floats(ops::cast(exact.params().all()[i]->value(), DType::bf16)), floats(widened.params().all()[i]->value()));
+    EXPECT_EQ(floats(ops::cast(exact.params().all()[i]->value(), DType::bf16)),
+              floats(widened.params().all()[i]->value()));
   }
   // A bf16 model of f32 files keeps them in its masters.
   models::Model training = models::load(oracle_dir("qwen3_moe"), {.dtype = DType::bf16});
@@ -104,7 +106,8 @@ TEST(Checkpoint, ReplacesAModelAndNothingElse) {
   models::Model qwen = models::load(oracle_dir("qwen2"));
   models::save(qwen, dir.string());
   expect_same_weights(oracle_dir("qwen2"), dir.string());
-  EXPECT_EQ(std::distance(fs::directory_iterator(temp.path()), fs::directory_iterator()), 1) << "something was left beside";
+  EXPECT_EQ(std::distance(fs::directory_iterator(temp.path()), fs::directory_iterator()), 1)
+      << "something was left beside";
 
   write_file_atomically((dir / "notes.txt").string(), "mine");
   EXPECT_THROW(models::save(models::load(oracle_dir("llama")), dir.string()), Error);
@@ -127,16 +130,21 @@ TEST(Checkpoint, EveryDisagreementIsInOneError) {
   NamedTensors tensors = tensors_of(oracle_dir("mixtral") + "/model.safetensors"), changed;
   for (auto& [name, tensor] : tensors) {
     if (name == "model.layers.1.block_sparse_moe.experts.3.w2.weight" || name == "model.norm.weight") continue;
-    if (name == "lm_head.weight") changed.emplace_back(name, Tensor::zeros({63, 32}, DType::f32));
-    else if (name == "model.layers.0.input_layernorm.weight") changed.emplace_back(name, Tensor::zeros({32}, DType::i32));
-    else changed.emplace_back(name, tensor.clone());
+    if (name == "lm_head.weight")
+      changed.emplace_back(name, Tensor::zeros({63, 32}, DType::f32));
+    else if (name == "model.layers.0.input_layernorm.weight")
+      changed.emplace_back(name, Tensor::zeros({32}, DType::i32));
+    else
+      changed.emplace_back(name, tensor.clone());
   }
   changed.emplace_back("model.layers.2.input_layernorm.weight", Tensor::zeros({32}, DType::f32));
-  changed.emplace_back("model.layers.0.self_attn.rotary_emb.inv_freq", Tensor::zeros({4}, DType::f32));  // old exports have it
+  changed.emplace_back("model.layers.0.self_attn.rotary_emb.inv_freq",
+                       Tensor::zeros({4}, DType::f32));  // old exports have it
   save_safetensors((dir / "model.safetensors").string(), changed);
   std::string text = error_of_loading(dir);
-  for (const char* part : {"2 missing", "model.layers.1.block_sparse_moe.experts.3.w2.weight", "model.norm.weight", "1 unexpected",
-                           "model.layers.2.input_layernorm.weight", "2 of wrong shape or dtype", "lm_head.weight", "63", "i32"}) {
+  for (const char* part :
+       {"2 missing", "model.layers.1.block_sparse_moe.experts.3.w2.weight", "model.norm.weight", "1 unexpected",
+        "model.layers.2.input_layernorm.weight", "2 of wrong shape or dtype", "lm_head.weight", "63", "i32"}) {
     EXPECT_NE(text.find(part), std::string::npos) << part << " in: " << text;
   }
   EXPECT_EQ(text.find("inv_freq"), std::string::npos);
@@ -153,7 +161,8 @@ TEST(Checkpoint, BadFoldersAreRefused) {
   EXPECT_NE(error_of_loading(dir), "");
   std::string whole = read_file(oracle_dir("llama") + "/model.safetensors");
   for (size_t size : {size_t{0}, size_t{7}, size_t{100}, whole.size() / 2, whole.size() - 1}) {
-    std::ofstream((dir / "model.safetensors").string(), std::ios::binary).write(whole.data(), static_cast<std::streamsize>(size));
+    std::ofstream((dir / "model.safetensors").string(), std::ios::binary)
+        .write(whole.data(), static_cast<std::streamsize>(size));
     EXPECT_NE(error_of_loading(dir).find("model.safetensors"), std::string::npos) << size;
   }
   EXPECT_THROW(models::load(oracle_dir("llama"), {.dtype = DType::f16}), Error);
@@ -161,7 +170,8 @@ TEST(Checkpoint, BadFoldersAreRefused) {
 
 TEST(Create, WeightsFollowFromSeedAndName) {
   models::ModelConfig config = models::load_config(oracle_dir("dots1"));
-  models::Model a = models::create(config, {.seed = 3}), b = models::create(config, {.dtype = DType::bf16, .seed = 3}), c = models::create(config, {.seed = 4});
+  models::Model a = models::create(config, {.seed = 3}), b = models::create(config, {.dtype = DType::bf16, .seed = 3}),
+                c = models::create(config, {.seed = 4});
   EXPECT_EQ(floats(a.params().at("lm_head.weight").value()), floats(b.params().at("lm_head.weight").master()));
   EXPECT_NE(floats(a.params().at("lm_head.weight").value()), floats(c.params().at("lm_head.weight").value()));
   EXPECT_EQ(floats(a.params().at("model.norm.weight").value()), std::vector<float>(32, 1.0f));
@@ -177,7 +187,8 @@ TEST(Create, WeightsFollowFromSeedAndName) {
   models::Model fan_in = models::create(config, {.initializer = models::Initializer::fan_in});
   EXPECT_NEAR(deviation(fan_in, "model.embed_tokens.weight"), 0.5, 0.05);
   EXPECT_NEAR(deviation(fan_in, "lm_head.weight"), 1 / std::sqrt(32.0), 0.02);
-  EXPECT_NEAR(deviation(fan_in, "model.layers.1.mlp.experts.down_proj.weight"), 1 / std::sqrt(10.0) / std::sqrt(6.0), 0.015);
+  EXPECT_NEAR(deviation(fan_in, "model.layers.1.mlp.experts.down_proj.weight"), 1 / std::sqrt(10.0) / std::sqrt(6.0),
+              0.015);
 }
 
 TEST(Create, ACloneIsIndependentAndFrozen) {

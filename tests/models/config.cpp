@@ -44,7 +44,9 @@ TEST(Config, WritingAndReadingIsTheIdentity) {
       // What transformers reads from the file stays as it was.
       Json before = Json::parse(text), after = Json::parse(written);
       for (auto& [key, value] : before.items()) {
-        if (value.is_null() || key == "num_local_experts" || key == "head_dim" || key == "max_window_layers" || key == "sliding_window") continue;
+        if (value.is_null() || key == "num_local_experts" || key == "head_dim" || key == "max_window_layers" ||
+            key == "sliding_window")
+          continue;
         if (key == "rope_scaling" || key == "rope_parameters") continue;  // compared through the frequencies
         EXPECT_EQ(after[key], value) << family << file << " " << key;
       }
@@ -78,13 +80,15 @@ TEST(Config, ErrorsNameTheKey) {
   EXPECT_NE(unknown.find("GPT5ForCausalLM"), std::string::npos) << unknown;
   EXPECT_NE(unknown.find("Qwen3MoeForCausalLM"), std::string::npos) << unknown;
   EXPECT_EQ(unknown.find('\n'), std::string::npos);
-  for (const char* key : {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "intermediate_size", "head_dim", "max_position_embeddings"}) {
+  for (const char* key : {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads",
+                          "num_key_value_heads", "intermediate_size", "head_dim", "max_position_embeddings"}) {
     for (const Json& value : {Json(0), Json(-3), Json("many"), Json(1e300), Json(int64_t{1} << 60), Json(2.5)}) {
       std::string text = error_with(key, value);
       EXPECT_NE(text.find(key), std::string::npos) << key << " = " << value << ": " << text;
     }
   }
-  for (const char* key : {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"}) {
+  for (const char* key :
+       {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"}) {
     EXPECT_NE(error_with(key, nullptr).find(key), std::string::npos);
   }
   EXPECT_NE(error_with("num_key_value_heads", 3), "");
@@ -120,10 +124,15 @@ TEST(Size, OfPublishedModels) {
     const char* file;
     int64_t parameters;
   };
-  for (const Known& known : {Known{"Qwen--Qwen3-0.6B", 596'049'920}, {"Qwen--Qwen3-8B", 8'190'735'360}, {"Qwen--Qwen3-32B", 32'762'123'264},
-                             {"Qwen--Qwen3-30B-A3B", 30'532'122'624}, {"Qwen--Qwen3-235B-A22B", 235'093'634'560},
-                             {"meta-llama--Meta-Llama-3.1-8B", 8'030'261'248}, {"meta-llama--Meta-Llama-3.1-70B", 70'553'706'496},
-                             {"mistralai--Mixtral-8x7B-v0.1", 46'702'792'704}, {"mistralai--Mixtral-8x22B-v0.1", 140'620'634'112},
+  for (const Known& known : {Known{"Qwen--Qwen3-0.6B", 596'049'920},
+                             {"Qwen--Qwen3-8B", 8'190'735'360},
+                             {"Qwen--Qwen3-32B", 32'762'123'264},
+                             {"Qwen--Qwen3-30B-A3B", 30'532'122'624},
+                             {"Qwen--Qwen3-235B-A22B", 235'093'634'560},
+                             {"meta-llama--Meta-Llama-3.1-8B", 8'030'261'248},
+                             {"meta-llama--Meta-Llama-3.1-70B", 70'553'706'496},
+                             {"mistralai--Mixtral-8x7B-v0.1", 46'702'792'704},
+                             {"mistralai--Mixtral-8x22B-v0.1", 140'620'634'112},
                              {"veomni_Qwen2-7B", 7'615'616'512}}) {
     auto path = data_path("configs/" + std::string(known.file) + ".config.json");
     if (!path) GTEST_SKIP() << "no test data";

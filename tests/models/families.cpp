@@ -11,13 +11,15 @@
 namespace tenon::testing {
 namespace {
 
-// f32 sums in another order: a double implementation agrees with the oracles to 5e-6, and an error of method shows at 3e-2 or more.
+// f32 sums in another order: a double implementation agrees with the oracles to 5e-6, and an error of method shows at
+// 3e-2 or more.
 constexpr double kTolerance = 1e-4;
 
 class Families : public ::testing::TestWithParam<std::string> {};
 
 // The expected gradient of a parameter; a stack of experts has one on disk for each.
-std::optional<std::vector<float>> expected_gradient(const Oracle& oracle, const std::string& prefix, const Parameter& p) {
+std::optional<std::vector<float>> expected_gradient(const Oracle& oracle, const std::string& prefix,
+                                                    const Parameter& p) {
   auto name = models::expert_name(p.name());
   if (!name) {
     if (!oracle.file.contains(prefix + p.name())) return std::nullopt;
@@ -37,7 +39,9 @@ void expect_gradients(models::Model& model, const Oracle& oracle, const std::str
   for (auto& p : model.params().all()) {
     auto expected = expected_gradient(oracle, prefix, *p);
     EXPECT_TRUE(expected || !all) << p->name();
-    if (expected) EXPECT_LT(relative_error(floats(p->grad()), *expected), kTolerance) << p->name();
+    if (expected) {
+      EXPECT_LT(relative_error(floats(p->grad()), *expected), kTolerance) << p->name();
+    }
   }
 }
 
@@ -51,7 +55,8 @@ TEST_P(Families, LogitsHiddenStatesLossAndGradients) {
 
   ASSERT_EQ(hidden.size(), static_cast<size_t>(model.config().num_layers) + 1);
   for (size_t i = 0; i < hidden.size(); ++i) {
-    EXPECT_LT(relative_error(floats(hidden[i]), oracle.expected("hidden." + std::to_string(i))), kTolerance) << "after layer " << i;
+    EXPECT_LT(relative_error(floats(hidden[i]), oracle.expected("hidden." + std::to_string(i))), kTolerance)
+        << "after layer " << i;
   }
   EXPECT_LT(relative_error(floats(model.next_logits(out.hidden.value())), oracle.expected("logits")), kTolerance);
 
@@ -83,7 +88,8 @@ TEST_P(Families, RecomputingLayersChangesNothing) {
 TEST_P(Families, ConfigOfTransformers5IsTheSame) {
   models::ModelConfig old_style = models::load_config(oracle_dir(GetParam()));
   Oracle oracle(GetParam());
-  models::ModelConfig new_style = models::config_from_json(read_file(oracle_dir(GetParam()) + "/config_v5.json"), "config_v5.json");
+  models::ModelConfig new_style =
+      models::config_from_json(read_file(oracle_dir(GetParam()) + "/config_v5.json"), "config_v5.json");
   old_style.raw_json = new_style.raw_json = "";
   EXPECT_EQ(models::config_to_json(old_style), models::config_to_json(new_style));
 }
@@ -103,7 +109,8 @@ TEST_P(Families, Bf16StaysWithinItsRounding) {
   }
   batch.replay_routes = &routes;
   models::Forward out = model.forward(batch);
-  // bf16 keeps 8 bits: each of about a dozen roundings on the way to a logit adds up to 2^-9 of the values that it sums.
+  // bf16 keeps 8 bits: each of about a dozen roundings on the way to a logit adds up to 2^-9 of the values that it
+  // sums.
   EXPECT_LT(relative_error(floats(model.next_logits(out.hidden.value())), oracle.expected("logits")), 0.05);
   Var loss = cross_entropy(out.hidden, model.head_weight(), oracle.targets());
   EXPECT_NEAR(loss.value().item<float>(), oracle.expected("loss")[0], 0.05);
@@ -113,7 +120,8 @@ TEST_P(Families, Bf16StaysWithinItsRounding) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Zoo, Families, ::testing::ValuesIn(oracle_families()), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Zoo, Families, ::testing::ValuesIn(oracle_families()),
+                         [](const auto& info) { return info.param; });
 
 class MoeFamilies : public ::testing::TestWithParam<std::string> {};
 
@@ -128,7 +136,8 @@ TEST_P(MoeFamilies, AuxiliaryLossAndItsGradients) {
   expect_gradients(model, oracle, "aux.grad.", false);
 }
 
-INSTANTIATE_TEST_SUITE_P(Zoo, MoeFamilies, ::testing::Values("mixtral", "qwen3_moe"), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Zoo, MoeFamilies, ::testing::Values("mixtral", "qwen3_moe"),
+                         [](const auto& info) { return info.param; });
 
 TEST(Routes, ReplayedRoutesAreTaken) {
   Oracle oracle("mixtral");
@@ -152,7 +161,8 @@ TEST(Routes, ReplayedRoutesAreTaken) {
   batch.replay_routes = &other;
   batch.record_routes = &second;
   EXPECT_NE(floats(model.forward(batch).hidden.value()), free_choice);
-  for (size_t i = 0; i < other.layers.size(); ++i) EXPECT_EQ(second.layers[i].to_vector<int32_t>(), other.layers[i].to_vector<int32_t>());
+  for (size_t i = 0; i < other.layers.size(); ++i)
+    EXPECT_EQ(second.layers[i].to_vector<int32_t>(), other.layers[i].to_vector<int32_t>());
 
   other.layers.pop_back();
   EXPECT_THROW(model.forward(batch), Error);

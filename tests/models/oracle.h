@@ -14,9 +14,13 @@
 
 namespace tenon::testing {
 
-inline std::string oracle_dir(const std::string& family) { return std::string(TENON_SOURCE_DIR) + "/tests/data/models/" + family; }
+inline std::string oracle_dir(const std::string& family) {
+  return std::string(TENON_SOURCE_DIR) + "/tests/data/models/" + family;
+}
 
-inline std::vector<std::string> oracle_families() { return {"llama", "llama_tied", "qwen2", "qwen3", "mixtral", "qwen3_moe", "dots1"}; }
+inline std::vector<std::string> oracle_families() {
+  return {"llama", "llama_tied", "qwen2", "qwen3", "mixtral", "qwen3_moe", "dots1"};
+}
 
 struct Oracle {
   explicit Oracle(const std::string& family) : file(Safetensors::open(oracle_dir(family) + "/expected.safetensors")) {}
@@ -25,7 +29,8 @@ struct Oracle {
   std::vector<std::vector<int32_t>> sequences() const {
     std::vector<int64_t> ids = file.tensor("input_ids").to_vector<int64_t>();
     std::vector<std::vector<int32_t>> out;
-    for (auto [begin, end] : {std::pair{0, 24}, {24, 34}, {34, 48}}) out.emplace_back(ids.begin() + begin, ids.begin() + end);
+    for (auto [begin, end] : {std::pair{0, 24}, {24, 34}, {34, 48}})
+      out.emplace_back(ids.begin() + begin, ids.begin() + end);
     return out;
   }
   /// targets[t] is the token after t in its sequence, -100 for the last.
