@@ -3,7 +3,11 @@
 include(CMakeFindDependencyMacro)
 find_dependency(Threads)
 find_dependency(OpenMP COMPONENTS CXX)
-find_dependency(dnnl)  # 2.6 of Debian 12 and 3.x both do
+# oneDNN 2.6 and 3.x both do; some builds of it come without a CMake package.
+find_package(dnnl CONFIG QUIET)
+if(NOT TARGET DNNL::dnnl)
+  find_dependency(OneDnn)
+endif()
 find_dependency(fmt)
 find_dependency(PCRE2)
 find_dependency(Utf8proc)

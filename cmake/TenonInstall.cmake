@@ -20,6 +20,6 @@ configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/tenonConfig.cmake.in $
                               INSTALL_DESTINATION ${TENON_CMAKE_DIR})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/tenonConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/tenonConfig.cmake ${PROJECT_BINARY_DIR}/tenonConfigVersion.cmake
-              ${PROJECT_SOURCE_DIR}/cmake/TenonDependencies.cmake ${PROJECT_SOURCE_DIR}/cmake/FindPCRE2.cmake
-              ${PROJECT_SOURCE_DIR}/cmake/FindUtf8proc.cmake
+              ${PROJECT_SOURCE_DIR}/cmake/TenonDependencies.cmake ${PROJECT_SOURCE_DIR}/cmake/FindOneDnn.cmake
+              ${PROJECT_SOURCE_DIR}/cmake/FindPCRE2.cmake ${PROJECT_SOURCE_DIR}/cmake/FindUtf8proc.cmake
         DESTINATION ${TENON_CMAKE_DIR})
