@@ -1,0 +1,221 @@
+#include "unicode.h"
+
+#include <utf8proc.h>
+
+#include <cstdlib>
+#include <memory>
+
+#include "../../runtime/check.h"
+
+namespace tenon::text {
+namespace {
+
+utf8proc_category_t category(char32_t c) { return utf8proc_category(static_cast<utf8proc_int32_t>(c)); }
+
+bool continuation(unsigned char c) { return (c & 0xC0) == 0x80; }
+
+// Allowed second bytes after each leading byte, and the length of the sequence (0: no sequence starts so).
+struct Lead {
+  int length;
+  unsigned char low, high;
+};
+
+Lead lead(unsigned char c) {
+  if (c < 0x80) return {1, 0, 0};
+  if (c < 0xC2) return {0, 0, 0};
+  if (c < 0xE0) return {2, 0x80, 0xBF};
+  if (c == 0xE0) return {3, 0xA0, 0xBF};
+  if (c == 0xED) return {3, 0x80, 0x9F};
+  if (c < 0xF0) return {3, 0x80, 0xBF};
+  if (c == 0xF0) return {4, 0x90, 0xBF};
+  if (c < 0xF4) return {4, 0x80, 0xBF};
+  if (c == 0xF4) return {4, 0x80, 0x8F};
+  return {0, 0, 0};
+}
+
+// Bytes at the front that could begin a character: the maximal part that one U+FFFD replaces. At least 1.
+size_t maximal_part(std::string_view text) {
+  const Lead l = lead(static_cast<unsigned char>(text[0]));
+  if (l.length < 2 || text.size() < 2) return 1;
+  const auto second = static_cast<unsigned char>(text[1]);
+  if (second < l.low || second > l.high) return 1;
+  size_t n = 2;
+  while (n < static_cast<size_t>(l.length) && n < text.size() && continuation(static_cast<unsigned char>(text[n]))) ++n;
+  return n;
+}
+
+}  // namespace
+
+CodePoint decode_utf8(std::string_view text) {
+  const auto first = static_cast<unsigned char>(text[0]);
+  if (first < 0x80) return {first, 1};
+  const Lead l = lead(first);
+  if (l.length == 0 || text.size() < static_cast<size_t>(l.length)) return {};
+  const auto second = static_cast<unsigned char>(text[1]);
+  if (second < l.low || second > l.high) return {};
+  char32_t value = first & (0x7F >> l.length);
+  value = value << 6 | (second & 0x3F);
+  for (int i = 2; i < l.length; ++i) {
+    const auto next = static_cast<unsigned char>(text[static_cast<size_t>(i)]);
+    if (!continuation(next)) return {};
+    value = value << 6 | (next & 0x3F);
+  }
+  return {value, l.length};
+}
+
+void append_utf8(std::string& out, char32_t c) {
+  const auto put = [&](char32_t byte) { out.push_back(static_cast<char>(byte)); };
+  if (c < 0x80) {
+    put(c);
+  } else if (c < 0x800) {
+    put(0xC0 | c >> 6), put(0x80 | (c & 0x3F));
+  } else if (c < 0x10000) {
+    put(0xE0 | c >> 12), put(0x80 | (c >> 6 & 0x3F)), put(0x80 | (c & 0x3F));
+  } else {
+    put(0xF0 | c >> 18), put(0x80 | (c >> 12 & 0x3F)), put(0x80 | (c >> 6 & 0x3F)), put(0x80 | (c & 0x3F));
+  }
+}
+
+size_t valid_utf8_prefix(std::string_view text) {
+  size_t i = 0;
+  while (i < text.size()) {
+    if (static_cast<unsigned char>(text[i]) < 0x80) {
+      ++i;
+      continue;
+    }
+    const CodePoint c = decode_utf8(text.substr(i));
+    if (c.length == 0) return i;
+    i += static_cast<size_t>(c.length);
+  }
+  return i;
+}
+
+std::string to_valid_utf8(std::string_view text) {
+  size_t valid = valid_utf8_prefix(text);
+  if (valid == text.size()) return std::string(text);
+  std::string out;
+  out.reserve(text.size() + 8);
+  while (true) {
+    out.append(text.substr(0, valid));
+    text.remove_prefix(valid);
+    if (text.empty()) return out;
+    out += "\uFFFD";
+    text.remove_prefix(maximal_part(text));
+    valid = valid_utf8_prefix(text);
+  }
+}
+
+size_t incomplete_utf8_suffix(std::string_view text) {
+  for (size_t back = 1; back <= 3 && back <= text.size(); ++back) {
+    const std::string_view tail = text.substr(text.size() - back);
+    const auto c = static_cast<unsigned char>(tail[0]);
+    if (continuation(c)) continue;
+    const Lead l = lead(c);
+    return l.length > static_cast<int>(back) && maximal_part(tail) == back ? back : 0;
+  }
+  return 0;
+}
+
+bool is_white_space(char32_t c) {
+  if (c < 0x80) return c == ' ' || (c >= '\t' && c <= '\r');
+  return c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F ||
+         c == 0x205F || c == 0x3000;
+}
+
+bool is_numeric(char32_t c) {
+  if (c < 0x80) return c >= '0' && c <= '9';
+  const auto k = category(c);
+  return k == UTF8PROC_CATEGORY_ND || k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_NO;
+}
+
+bool is_letter(char32_t c) {
+  if (c < 0x80) return (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
+  const auto k = category(c);
+  return k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_LO;
+}
+
+bool is_word(char32_t c) {
+  if (c < 0x80) return is_letter(c) || is_numeric(c) || c == '_';
+  switch (category(c)) {
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_PC: return true;
+    default: break;
+  }
+  // Join_Control, and the symbols that have the property Alphabetic: circled and squared letters.
+  return c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) ||
+         (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189);
+}
+
+bool is_punctuation(char32_t c) {
+  if (c < 0x80) return c > ' ' && c < 0x7F && !is_letter(c) && !is_numeric(c);
+  const auto k = category(c);
+  return k >= UTF8PROC_CATEGORY_PC && k <= UTF8PROC_CATEGORY_PO;
+}
+
+bool surely_nfc(std::string_view text) {
+  // Characters that start a sequence, are unchanged by NFC and combine with nothing before them; any other says "maybe".
+  size_t i = 0;
+  while (i < text.size()) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    if (byte < 0xCC) {  // below U+0300
+      i += byte < 0x80 ? 1 : 2;
+      continue;
+    }
+    const CodePoint c = decode_utf8(text.substr(i));
+    const char32_t v = c.value;
+    const bool stable = (v >= 0x4E00 && v <= 0x9FFF) || (v >= 0x3400 && v <= 0x4DBF) || (v >= 0x3000 && v <= 0x3029) ||
+                        (v >= 0x3041 && v <= 0x3096) || (v >= 0x309B && v <= 0x30FF) || (v >= 0xFF01 && v <= 0xFF60) ||
+                        (v >= 0x0400 && v <= 0x0482) || (v >= 0x2010 && v <= 0x205E) || (v >= 0x1F300 && v <= 0x1FAFF) ||
+                        (v >= 0xAC00 && v <= 0xD7A3) || (v >= 0x2500 && v <= 0x27BF);
+    if (!stable) return false;
+    i += static_cast<size_t>(c.length);
+  }
+  return true;
+}
+
+std::string normalize(std::string_view text, NormalForm form) {
+  if (form == NormalForm::nfc && surely_nfc(text)) return std::string(text);
+  int options = UTF8PROC_STABLE;
+  switch (form) {
+    case NormalForm::nfc: options |= UTF8PROC_COMPOSE; break;
+    case NormalForm::nfd: options |= UTF8PROC_DECOMPOSE; break;
+    case NormalForm::nfkc: options |= UTF8PROC_COMPOSE | UTF8PROC_COMPAT; break;
+    case NormalForm::nfkd: options |= UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT; break;
+  }
+  utf8proc_uint8_t* mapped = nullptr;
+  const auto length = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
+                                   static_cast<utf8proc_ssize_t>(text.size()), &mapped, static_cast<utf8proc_option_t>(options));
+  if (length < 0) fail("tokenizer: Unicode normalisation failed: {}", utf8proc_errmsg(length));
+  const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(mapped, &std::free);
+  return std::string(reinterpret_cast<const char*>(mapped), static_cast<size_t>(length));
+}
+
+std::string lower_case(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  while (!text.empty()) {
+    const CodePoint c = decode_utf8(text);
+    if (c.length == 0) {
+      out.push_back(text[0]);
+      text.remove_prefix(1);
+      continue;
+    }
+    if (c.value == 0x130)  // İ is the one character whose lower case is two
+      out += "i\u0307";
+    else
+      append_utf8(out, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c.value))));
+    text.remove_prefix(static_cast<size_t>(c.length));
+  }
+  return out;
+}
+
+}  // namespace tenon::text
