@@ -2,8 +2,10 @@
 
 #include <utf8proc.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
+#include <vector>
 
 #include "../../runtime/check.h"
 
@@ -42,6 +44,43 @@ size_t maximal_part(std::string_view text) {
   size_t n = 2;
   while (n < static_cast<size_t>(l.length) && n < text.size() && continuation(static_cast<unsigned char>(text[n]))) ++n;
   return n;
+}
+
+// utf8proc orders combining marks by exchanging neighbours, which takes a quadratic time for a long run of them: long runs are put into canonical order here.
+std::string order_long_runs(std::string_view text) {
+  constexpr size_t kLong = 16;
+  const auto combining = [](utf8proc_int32_t c) { return utf8proc_get_property(c)->combining_class; };
+  std::string out;
+  out.reserve(text.size());
+  std::vector<utf8proc_int32_t> run;
+  size_t begin = 0;  // of the run
+  const auto flush = [&](size_t end) {
+    if (run.size() < kLong) {
+      out.append(text.substr(begin, end - begin));
+    } else {
+      std::ranges::stable_sort(run, {}, combining);
+      for (const auto c : run) append_utf8(out, static_cast<char32_t>(c));
+    }
+    run.clear();
+  };
+  for (size_t i = 0; i < text.size();) {
+    const CodePoint c = decode_utf8(text.substr(i));
+    const auto next = i + static_cast<size_t>(std::max(c.length, 1));
+    const auto value = static_cast<utf8proc_int32_t>(c.value);
+    if (c.value >= 0x300 && combining(value) != 0) {
+      if (run.empty()) begin = i;
+      utf8proc_int32_t parts[16];
+      int boundary = 0;
+      const auto n = utf8proc_decompose_char(value, parts, 16, UTF8PROC_DECOMPOSE, &boundary);
+      run.insert(run.end(), parts, parts + std::clamp<utf8proc_ssize_t>(n, 0, 16));
+    } else {
+      if (!run.empty()) flush(i);
+      out.append(text.substr(i, next - i));
+    }
+    i = next;
+  }
+  if (!run.empty()) flush(text.size());
+  return out;
 }
 
 }  // namespace
@@ -191,9 +230,10 @@ std::string normalize(std::string_view text, NormalForm form) {
     case NormalForm::nfkc: options |= UTF8PROC_COMPOSE | UTF8PROC_COMPAT; break;
     case NormalForm::nfkd: options |= UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT; break;
   }
+  const std::string ordered = order_long_runs(text);
   utf8proc_uint8_t* mapped = nullptr;
-  const auto length = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
-                                   static_cast<utf8proc_ssize_t>(text.size()), &mapped, static_cast<utf8proc_option_t>(options));
+  const auto length = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(ordered.data()),
+                                   static_cast<utf8proc_ssize_t>(ordered.size()), &mapped, static_cast<utf8proc_option_t>(options));
   if (length < 0) fail("tokenizer: Unicode normalisation failed: {}", utf8proc_errmsg(length));
   const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(mapped, &std::free);
   return std::string(reinterpret_cast<const char*>(mapped), static_cast<size_t>(length));
