@@ -15,7 +15,9 @@ bool word_before(std::string_view text, size_t at) {
   return is_word(decode_utf8(text.substr(begin)).value);
 }
 
-bool word_after(std::string_view text, size_t at) { return at < text.size() && is_word(decode_utf8(text.substr(at)).value); }
+bool word_after(std::string_view text, size_t at) {
+  return at < text.size() && is_word(decode_utf8(text.substr(at)).value);
+}
 
 size_t skip_spaces_left(std::string_view text, size_t at, size_t limit) {
   while (at > limit) {
@@ -92,7 +94,8 @@ void TokenFinder::split(std::string_view text, const std::vector<AddedToken>& to
   if (done < text.size()) out.push_back({{done, text.size()}, -1});
 }
 
-AddedTokens::AddedTokens(const Json& list, const Normalizer& normalizer, const Vocabulary& model, const std::string& where) {
+AddedTokens::AddedTokens(const Json& list, const Normalizer& normalizer, const Vocabulary& model,
+                         const std::string& where) {
   if (list.is_null()) return;
   check(list.is_array(), "{}: must be a list", where);
   for (const Json& entry : list) {
@@ -104,19 +107,22 @@ AddedTokens::AddedTokens(const Json& list, const Normalizer& normalizer, const V
     token.lstrip = bool_field(entry, "lstrip", here, false);
     token.rstrip = bool_field(entry, "rstrip", here, false);
     token.normalized = bool_field(entry, "normalized", here, !token.special);
-    check(token.content.size() <= kMaxContent, "{}: a token of {} bytes is too long (at most {})", here, token.content.size(), kMaxContent);
+    check(token.content.size() <= kMaxContent, "{}: a token of {} bytes is too long (at most {})", here,
+          token.content.size(), kMaxContent);
 
     const int64_t id = integer_field(entry, "id", here);
     check(id >= 0 && id < Vocabulary::kMaxId, "{}: id {} must be from 0 to {}", here, id, Vocabulary::kMaxId - 1);
     token.id = static_cast<int32_t>(id);
     const int32_t in_model = model.find(token.content);
-    check(in_model < 0 || in_model == id, "{}: token '{}' has id {} here and {} in the model", here, token.content, id, in_model);
-    check(in_model >= 0 || !model.contains(token.id), "{}: id {} of token '{}' is that of '{}' in the model", here, id, token.content,
-          model.token(token.id));
+    check(in_model < 0 || in_model == id, "{}: token '{}' has id {} here and {} in the model", here, token.content, id,
+          in_model);
+    check(in_model >= 0 || !model.contains(token.id), "{}: id {} of token '{}' is that of '{}' in the model", here, id,
+          token.content, model.token(token.id));
 
     const int index = static_cast<int>(tokens_.size());
     check(by_id_.emplace(token.id, tokens_.size()).second, "{}: id {} is given twice", here, id);
-    check(by_content_.emplace(token.content, tokens_.size()).second, "{}: token '{}' is given twice", here, token.content);
+    check(by_content_.emplace(token.content, tokens_.size()).second, "{}: token '{}' is given twice", here,
+          token.content);
     tokens_.push_back(token);
     if (token.content.empty()) continue;
     if (token.normalized && !normalizer.empty())

@@ -1,4 +1,5 @@
-// Added tokens: strings of their own (`<|im_end|>`) that are found in a text before anything else happens to it. Internal.
+// Added tokens: strings of their own (`<|im_end|>`) that are found in a text before anything else happens to it.
+// Internal.
 #pragma once
 
 #include <cstdint>
@@ -47,7 +48,8 @@ class AddedTokens {
  public:
   AddedTokens() = default;
 
-  /// Reads `added_tokens` (a list, or null). `model` is the model's own vocabulary, with which they may share tokens but not ids.
+  /// Reads `added_tokens` (a list, or null). `model` is the model's own vocabulary, with which they may share tokens
+  /// but not ids.
   AddedTokens(const Json& list, const Normalizer&, const Vocabulary& model, const std::string& where);
 
   const std::vector<AddedToken>& all() const { return tokens_; }

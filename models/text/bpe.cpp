@@ -1,5 +1,6 @@
-// Byte-pair encoding: of all neighbouring pairs in a word the one that was learnt first is merged, the leftmost of equals, until none is left.
-// Short words are scanned for the best pair at each step; long ones keep their pairs in a heap, n log n for any word.
+// Byte-pair encoding: of all neighbouring pairs in a word the one that was learnt first is merged, the leftmost of
+// equals, until none is left. Short words are scanned for the best pair at each step; long ones keep their pairs in a
+// heap, n log n for any word.
 #include <algorithm>
 #include <array>
 #include <queue>
@@ -47,7 +48,8 @@ Bpe::Bpe(const Json& model, bool byte_level, const Vocabulary& vocabulary, const
   for (const char* part : {"continuing_subword_prefix", "end_of_word_suffix"})
     check(string_field(model, part, where, "").empty(), "{}: {} is not supported", where, part);
   const Json* dropout = find_field(model, "dropout", where);
-  check(dropout == nullptr || (dropout->is_number() && dropout->get<double>() == 0), "{}: dropout is not supported", where);
+  check(dropout == nullptr || (dropout->is_number() && dropout->get<double>() == 0), "{}: dropout is not supported",
+        where);
 
   const std::string unk = string_field(model, "unk_token", where, "");
   if (!unk.empty()) {
@@ -71,15 +73,19 @@ void Bpe::read_merges(const Json& merges, const std::string& where) {
     if (merge.is_string()) {
       const std::string_view text = merge.get_ref<const std::string&>();
       const size_t space = text.find(' ');
-      check(space != std::string_view::npos && text.find(' ', space + 1) == std::string_view::npos, "{}: merge {} '{}' must be two tokens with a space between", where, rank, text);
+      check(space != std::string_view::npos && text.find(' ', space + 1) == std::string_view::npos,
+            "{}: merge {} '{}' must be two tokens with a space between", where, rank, text);
       left = text.substr(0, space), right = text.substr(space + 1);
     } else {
-      check(merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string(), "{}: merge {} must be a string or a pair of strings", where, rank);
+      check(merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string(),
+            "{}: merge {} must be a string or a pair of strings", where, rank);
       left = merge[0].get_ref<const std::string&>(), right = merge[1].get_ref<const std::string&>();
     }
     joined.assign(left).append(right);
     const int32_t a = vocabulary_.find(left), b = vocabulary_.find(right), id = vocabulary_.find(joined);
-    check(a >= 0 && b >= 0 && id >= 0, "{}: merge {} needs the tokens '{}', '{}' and '{}', and not all are in the vocabulary", where, rank, left, right, joined);
+    check(a >= 0 && b >= 0 && id >= 0,
+          "{}: merge {} needs the tokens '{}', '{}' and '{}', and not all are in the vocabulary", where, rank, left,
+          right, joined);
     merges_.insert(a, b, {rank++, id});
   }
 }
@@ -113,7 +119,8 @@ void Bpe::encode_new(std::string_view word, std::vector<int32_t>& out) const {
   out.resize(before + (n <= kScanLimit ? merge_by_scan(ids, n) : merge_by_heap(ids, n)));
 }
 
-// The word as single characters or bytes. What the vocabulary lacks becomes byte tokens, or the unknown token, or nothing where there is neither.
+// The word as single characters or bytes. What the vocabulary lacks becomes byte tokens, or the unknown token, or
+// nothing where there is neither.
 void Bpe::symbols(std::string_view word, std::vector<int32_t>& out) const {
   bool unk_before = false;
   const auto unknown = [&] {
@@ -177,7 +184,8 @@ size_t Bpe::merge_by_heap(int32_t* ids, size_t n) const {
   std::vector<Candidate> first;
   for (size_t i = 0; i < n; ++i) {
     const auto at = static_cast<uint32_t>(i);
-    nodes[i] = {ids[i], i == 0 ? kNone : at - 1, i + 1 == n ? kNone : at + 1, i + 1 == n ? Merge{} : merges_.find(ids[i], ids[i + 1])};
+    nodes[i] = {ids[i], i == 0 ? kNone : at - 1, i + 1 == n ? kNone : at + 1,
+                i + 1 == n ? Merge{} : merges_.find(ids[i], ids[i + 1])};
     if (nodes[i].merge.rank != UINT32_MAX) first.emplace_back(nodes[i].merge.rank, at);
   }
   std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> heap(std::greater<>(), std::move(first));
@@ -206,7 +214,8 @@ size_t Bpe::merge_by_heap(int32_t* ids, size_t n) const {
 
 }  // namespace
 
-std::unique_ptr<TokenModel> make_bpe(const Json& model, bool byte_level, const Vocabulary& vocabulary, const std::string& where) {
+std::unique_ptr<TokenModel> make_bpe(const Json& model, bool byte_level, const Vocabulary& vocabulary,
+                                     const std::string& where) {
   return std::make_unique<Bpe>(model, byte_level, vocabulary, where);
 }
 

@@ -1,5 +1,5 @@
-// GPT-2's alphabet of bytes: each byte has a printable character of its own, so that a vocabulary of byte strings can be written as text.
-// Printable Latin-1 bytes stand for themselves; the others follow from U+0100 on. Internal.
+// GPT-2's alphabet of bytes: each byte has a printable character of its own, so that a vocabulary of byte strings can
+// be written as text. Printable Latin-1 bytes stand for themselves; the others follow from U+0100 on. Internal.
 #pragma once
 
 #include <array>

@@ -8,7 +8,8 @@ std::string Tokenizer::decode_bytes(std::span<const int32_t> ids, bool skip_spec
   std::string out;
   if (!parts_->bytes.empty()) {
     for (const int32_t id : ids)
-      if (id >= 0 && static_cast<size_t>(id) < parts_->bytes.size() && !(skip_special && is_special(id))) out += parts_->bytes[static_cast<size_t>(id)];
+      if (id >= 0 && static_cast<size_t>(id) < parts_->bytes.size() && !(skip_special && is_special(id)))
+        out += parts_->bytes[static_cast<size_t>(id)];
     return out;
   }
   auto stream = parts_->decoder.stream();
@@ -24,7 +25,9 @@ std::string Tokenizer::decode_bytes(std::span<const int32_t> ids, bool skip_spec
   return out;
 }
 
-std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const { return to_valid_utf8(decode_bytes(ids, skip_special)); }
+std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
+  return to_valid_utf8(decode_bytes(ids, skip_special));
+}
 
 struct StreamDecoder::State {
   const Tokenizer* tokenizer;

@@ -25,7 +25,8 @@ void Tokenizer::Parts::give_back(std::unique_ptr<Scratch> scratch) {
 }
 
 // Valid UTF-8 without added tokens.
-void Tokenizer::Parts::encode_words(std::string_view text, bool at_start, Scratch& scratch, std::vector<int32_t>& out) const {
+void Tokenizer::Parts::encode_words(std::string_view text, bool at_start, Scratch& scratch,
+                                    std::vector<int32_t>& out) const {
   Pieces& pieces = scratch.pieces;
   pieces.text = text;
   pieces.at_start = at_start;
@@ -34,7 +35,8 @@ void Tokenizer::Parts::encode_words(std::string_view text, bool at_start, Scratc
 }
 
 // Valid UTF-8 without those added tokens that are looked for before normalization.
-void Tokenizer::Parts::encode_text(std::string_view text, bool at_start, Scratch& scratch, std::vector<int32_t>& out) const {
+void Tokenizer::Parts::encode_text(std::string_view text, bool at_start, Scratch& scratch,
+                                   std::vector<int32_t>& out) const {
   std::string normalized;
   if (!normalizer.empty()) {
     normalized = normalizer(text);
@@ -47,7 +49,8 @@ void Tokenizer::Parts::encode_text(std::string_view text, bool at_start, Scratch
     if (part.token >= 0)
       out.push_back(added.all()[static_cast<size_t>(part.token)].id);
     else
-      encode_words(text.substr(part.span.begin, part.span.end - part.span.begin), at_start && part.span.begin == 0, scratch, out);
+      encode_words(text.substr(part.span.begin, part.span.end - part.span.begin), at_start && part.span.begin == 0,
+                   scratch, out);
   }
 }
 
@@ -57,7 +60,8 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special_t
   out.reserve(text.size() / 3 + 8);
   if (add_special_tokens) {
     const auto& before = parts.post_processor.before;
-    if (parts.special.add_bos && parts.bos && (before.empty() || before.front() != *parts.bos)) out.push_back(*parts.bos);
+    if (parts.special.add_bos && parts.bos && (before.empty() || before.front() != *parts.bos))
+      out.push_back(*parts.bos);
     out.insert(out.end(), before.begin(), before.end());
   }
 

@@ -1,5 +1,5 @@
-// Fields of a JSON object with their type checked, for files from strangers. `where` names the place in errors ("DIR/tokenizer.json:
-// pre_tokenizer"). A field that is null counts as absent, as it does for Hugging Face. Internal.
+// Fields of a JSON object with their type checked, for files from strangers. `where` names the place in errors
+// ("DIR/tokenizer.json: pre_tokenizer"). A field that is null counts as absent, as it does for Hugging Face. Internal.
 #pragma once
 
 #include <optional>
@@ -36,14 +36,16 @@ inline std::string string_field(const Json& object, const char* key, const std::
   return value->get<std::string>();
 }
 
-inline bool bool_field(const Json& object, const char* key, const std::string& where, std::optional<bool> otherwise = {}) {
+inline bool bool_field(const Json& object, const char* key, const std::string& where,
+                       std::optional<bool> otherwise = {}) {
   const Json* value = find_field(object, key, where);
   if (value == nullptr && otherwise) return *otherwise;
   check(value != nullptr && value->is_boolean(), "{}: '{}' must be true or false", where, key);
   return value->get<bool>();
 }
 
-inline int64_t integer_field(const Json& object, const char* key, const std::string& where, std::optional<int64_t> otherwise = {}) {
+inline int64_t integer_field(const Json& object, const char* key, const std::string& where,
+                             std::optional<int64_t> otherwise = {}) {
   const Json* value = find_field(object, key, where);
   if (value == nullptr && otherwise) return *otherwise;
   check(value != nullptr && value->is_number_integer(), "{}: needs a whole number '{}'", where, key);

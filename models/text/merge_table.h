@@ -15,7 +15,8 @@ struct Merge {
 class MergeTable {
  public:
   MergeTable() = default;
-  explicit MergeTable(size_t merges) : slots_(std::bit_ceil(2 * merges + 2)), shift_(64 - std::countr_zero(slots_.size())) {}
+  explicit MergeTable(size_t merges)
+      : slots_(std::bit_ceil(2 * merges + 2)), shift_(64 - std::countr_zero(slots_.size())) {}
 
   /// A pair given again takes the later rank. At most as many pairs as were announced.
   void insert(int32_t left, int32_t right, Merge merge) {
@@ -34,7 +35,9 @@ class MergeTable {
     Merge merge;
   };
 
-  static uint64_t key(int32_t left, int32_t right) { return uint64_t{static_cast<uint32_t>(left)} << 32 | static_cast<uint32_t>(right); }
+  static uint64_t key(int32_t left, int32_t right) {
+    return uint64_t{static_cast<uint32_t>(left)} << 32 | static_cast<uint32_t>(right);
+  }
 
   size_t find_slot(uint64_t k) const {
     size_t i = (k * 0x9E3779B97F4A7C15u ^ (k >> 32) * 0xC2B2AE3D27D4EB4Fu) >> shift_;

@@ -44,11 +44,15 @@ void Normalizer::add(const Json& json, const std::string& where) {
   if (type == "Sequence") {
     size_t i = 0;
     for (const Json& part : array_field(json, "normalizers", where)) {
-      check(!part.is_object() || part.value("type", Json()) != "Sequence", "{}: a Sequence inside a Sequence is not supported", where);
+      check(!part.is_object() || part.value("type", Json()) != "Sequence",
+            "{}: a Sequence inside a Sequence is not supported", where);
       add(part, fmt::format("{}.normalizers[{}]", where, i++));
     }
   } else if (type == "NFC" || type == "NFD" || type == "NFKC" || type == "NFKD") {
-    const NormalForm form = type == "NFC" ? NormalForm::nfc : type == "NFD" ? NormalForm::nfd : type == "NFKC" ? NormalForm::nfkc : NormalForm::nfkd;
+    const NormalForm form = type == "NFC"    ? NormalForm::nfc
+                            : type == "NFD"  ? NormalForm::nfd
+                            : type == "NFKC" ? NormalForm::nfkc
+                                             : NormalForm::nfkd;
     steps_.emplace_back([form](std::string_view text) { return normalize(text, form); });
   } else if (type == "Lowercase") {
     steps_.emplace_back(lower_case);
@@ -62,11 +66,13 @@ void Normalizer::add(const Json& json, const std::string& where) {
   } else if (type == "Replace") {
     const Json* pattern = find_field(json, "pattern", where);
     check(pattern != nullptr, "{}: needs a 'pattern'", where);
-    steps_.emplace_back([p = Pattern(*pattern, where), content = string_field(json, "content", where)](std::string_view text) {
-      return replace(text, p, content);
-    });
+    steps_.emplace_back([p = Pattern(*pattern, where), content = string_field(json, "content", where)](
+                            std::string_view text) { return replace(text, p, content); });
   } else {
-    fail("{}: normalizer {} is not supported (known: NFC, NFD, NFKC, NFKD, Lowercase, Strip, Prepend, Replace, Sequence)", where, type);
+    fail(
+        "{}: normalizer {} is not supported (known: NFC, NFD, NFKC, NFKD, Lowercase, Strip, Prepend, Replace, "
+        "Sequence)",
+        where, type);
   }
 }
 

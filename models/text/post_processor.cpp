@@ -12,14 +12,17 @@ int32_t known_id(int64_t id, const std::function<bool(int64_t)>& known, const st
 
 }  // namespace
 
-PostProcessor::PostProcessor(const Json& json, const std::function<bool(int64_t)>& known, const std::string& where) { add(json, known, where); }
+PostProcessor::PostProcessor(const Json& json, const std::function<bool(int64_t)>& known, const std::string& where) {
+  add(json, known, where);
+}
 
 void PostProcessor::add(const Json& json, const std::function<bool(int64_t)>& known, const std::string& where) {
   const std::string type = string_field(json, "type", where);
   if (type == "Sequence") {
     size_t i = 0;
     for (const Json& part : array_field(json, "processors", where)) {
-      check(!part.is_object() || part.value("type", Json()) != "Sequence", "{}: a Sequence inside a Sequence is not supported", where);
+      check(!part.is_object() || part.value("type", Json()) != "Sequence",
+            "{}: a Sequence inside a Sequence is not supported", where);
       add(part, known, fmt::format("{}.processors[{}]", where, i++));
     }
   } else if (type == "TemplateProcessing") {
@@ -50,7 +53,10 @@ void PostProcessor::add(const Json& json, const std::function<bool(int64_t)>& kn
     before.insert(before.begin(), id_of("cls"));
     after.push_back(id_of("sep"));
   } else if (type != "ByteLevel") {
-    fail("{}: post-processor {} is not supported (known: TemplateProcessing, BertProcessing, RobertaProcessing, ByteLevel, Sequence)", where, type);
+    fail(
+        "{}: post-processor {} is not supported (known: TemplateProcessing, BertProcessing, RobertaProcessing, "
+        "ByteLevel, Sequence)",
+        where, type);
   }
 }
 

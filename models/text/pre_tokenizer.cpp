@@ -25,7 +25,8 @@ Behavior behavior_from(const std::string& name, const std::string& where) {
 }
 
 // Cuts one piece by the matches in it (offsets from the piece's begin) and appends what is left of it.
-void cut(const TextSpan& piece, const std::vector<TextSpan>& matches, Behavior behavior, bool invert, std::vector<TextSpan>& out) {
+void cut(const TextSpan& piece, const std::vector<TextSpan>& matches, Behavior behavior, bool invert,
+         std::vector<TextSpan>& out) {
   const size_t first = out.size();
   size_t done = 0;
   bool previous = false;
@@ -36,7 +37,9 @@ void cut(const TextSpan& piece, const std::vector<TextSpan>& matches, Behavior b
       case Behavior::removed:
         if (!match) out.push_back(span);
         break;
-      case Behavior::isolated: out.push_back(span); break;
+      case Behavior::isolated:
+        out.push_back(span);
+        break;
       case Behavior::contiguous:
         if (match == previous && out.size() > first)
           out.back().end = span.end;
@@ -130,18 +133,21 @@ std::function<void(Pieces&)> metaspace(const Json& json, const std::string& wher
   const std::string replacement = string_field(json, "replacement", where, "\u2581");
   const bool legacy_prefix = bool_field(json, "add_prefix_space", where, true);
   const std::string scheme = string_field(json, "prepend_scheme", where, legacy_prefix ? "always" : "never");
-  check(scheme == "always" || scheme == "first" || scheme == "never", "{}: prepend_scheme {} is not supported", where, scheme);
+  check(scheme == "always" || scheme == "first" || scheme == "never", "{}: prepend_scheme {} is not supported", where,
+        scheme);
   const bool split = bool_field(json, "split", where, true);
   check(!replacement.empty(), "{}: the replacement is empty", where);
   auto cut_before = splitter(
       [replacement](std::string_view text, std::vector<TextSpan>& out) {
-        for (size_t at = text.find(replacement); at != std::string_view::npos; at = text.find(replacement, at + replacement.size()))
+        for (size_t at = text.find(replacement); at != std::string_view::npos;
+             at = text.find(replacement, at + replacement.size()))
           out.push_back({at, at + replacement.size()});
       },
       Behavior::merged_with_next, false);
   return [=](Pieces& pieces) {
     rewrite(pieces, [&](std::string_view piece, size_t i, std::string& out) {
-      const bool prefix = scheme == "always" || (scheme == "first" && pieces.at_start && i == 0 && pieces.spans[i].begin == 0);
+      const bool prefix =
+          scheme == "always" || (scheme == "first" && pieces.at_start && i == 0 && pieces.spans[i].begin == 0);
       if (prefix && !piece.starts_with(' ') && !piece.starts_with(replacement)) out += replacement;
       for (const char c : piece) c == ' ' ? out += replacement : out += c;
     });
@@ -164,7 +170,8 @@ void PreTokenizer::add(const Json& json, const std::string& where, bool last) {
   if (type == "Sequence") {
     const Json& parts = array_field(json, "pretokenizers", where);
     for (size_t i = 0; i < parts.size(); ++i) {
-      check(!parts[i].is_object() || parts[i].value("type", Json()) != "Sequence", "{}: a Sequence inside a Sequence is not supported", where);
+      check(!parts[i].is_object() || parts[i].value("type", Json()) != "Sequence",
+            "{}: a Sequence inside a Sequence is not supported", where);
       add(parts[i], fmt::format("{}.pretokenizers[{}]", where, i), i + 1 == parts.size());
     }
   } else if (type == "ByteLevel") {
@@ -177,7 +184,8 @@ void PreTokenizer::add(const Json& json, const std::string& where, bool last) {
       });
     }
     if (bool_field(json, "use_regex", where, true))
-      steps_.push_back(splitter([regex = Regex(kGpt2Pattern, where)](std::string_view text, std::vector<TextSpan>& out) { regex.find_all(text, out); },
+      steps_.push_back(splitter([regex = Regex(kGpt2Pattern, where)](
+                                    std::string_view text, std::vector<TextSpan>& out) { regex.find_all(text, out); },
                                 Behavior::isolated, false));
     byte_level_ = last;
     if (!last)
@@ -188,22 +196,30 @@ void PreTokenizer::add(const Json& json, const std::string& where, bool last) {
     const Json* pattern = find_field(json, "pattern", where);
     check(pattern != nullptr, "{}: needs a 'pattern'", where);
     const Behavior behavior = behavior_from(string_field(json, "behavior", where), where);
-    steps_.push_back(splitter([p = Pattern(*pattern, where)](std::string_view text, std::vector<TextSpan>& out) { p.find_all(text, out); }, behavior,
-                              bool_field(json, "invert", where, false)));
+    steps_.push_back(splitter(
+        [p = Pattern(*pattern, where)](std::string_view text, std::vector<TextSpan>& out) { p.find_all(text, out); },
+        behavior, bool_field(json, "invert", where, false)));
   } else if (type == "Digits") {
     const bool individual = bool_field(json, "individual_digits", where, false);
-    steps_.push_back(splitter(single_characters(is_numeric), individual ? Behavior::isolated : Behavior::contiguous, false));
+    steps_.push_back(
+        splitter(single_characters(is_numeric), individual ? Behavior::isolated : Behavior::contiguous, false));
   } else if (type == "Whitespace") {
-    steps_.push_back(splitter(runs([](char32_t c) { return is_word(c) ? 1 : is_white_space(c) ? 0 : 2; }), Behavior::removed, true));
+    steps_.push_back(
+        splitter(runs([](char32_t c) { return is_word(c)          ? 1
+                                              : is_white_space(c) ? 0
+                                                                  : 2; }), Behavior::removed, true));
   } else if (type == "WhitespaceSplit") {
     steps_.push_back(splitter(single_characters(is_white_space), Behavior::removed, false));
   } else if (type == "Punctuation") {
-    steps_.push_back(splitter(single_characters(is_punctuation), behavior_from(string_field(json, "behavior", where, "Isolated"), where), false));
+    steps_.push_back(splitter(single_characters(is_punctuation),
+                              behavior_from(string_field(json, "behavior", where, "Isolated"), where), false));
   } else if (type == "Metaspace") {
     steps_.push_back(metaspace(json, where));
   } else {
-    fail("{}: pre-tokenizer {} is not supported (known: ByteLevel, Split, Digits, Whitespace, WhitespaceSplit, Punctuation, Metaspace, Sequence)",
-         where, type);
+    fail(
+        "{}: pre-tokenizer {} is not supported (known: ByteLevel, Split, Digits, Whitespace, WhitespaceSplit, "
+        "Punctuation, Metaspace, Sequence)",
+        where, type);
   }
 }
 

@@ -1,7 +1,8 @@
 // The pre-tokenizer of a tokenizer.json: cuts a text into the words that the model sees one by one. Internal.
 //
-// Known: ByteLevel, Split, Digits, Whitespace, WhitespaceSplit, Punctuation, Metaspace, Sequence. ByteLevel as the last part only
-// splits here: the model then works on bytes rather than on the alphabet that stands for them (byte_alphabet.h).
+// Known: ByteLevel, Split, Digits, Whitespace, WhitespaceSplit, Punctuation, Metaspace, Sequence. ByteLevel as the last
+// part only splits here: the model then works on bytes rather than on the alphabet that stands for them
+// (byte_alphabet.h).
 #pragma once
 
 #include <functional>

@@ -53,7 +53,8 @@ constexpr uint32_t kMatchLimit = 5'000'000;
 
 }  // namespace
 
-// Scratch of one search: block of results, limits, stack. Kept for the next search, so that short texts cost no allocation.
+// Scratch of one search: block of results, limits, stack. Kept for the next search, so that short texts cost no
+// allocation.
 struct Regex::Code {
   struct Scratch {
     pcre2_match_data* match = nullptr;
@@ -110,9 +111,11 @@ struct Regex::Code {
     const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data() == nullptr ? "" : text.data());
     int rc = pcre2_match(code, subject, text.size(), from, PCRE2_NO_UTF_CHECK, scratch.match, scratch.context);
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
-      rc = pcre2_match(code, subject, text.size(), from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, scratch.match, scratch.context);
+      rc = pcre2_match(code, subject, text.size(), from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, scratch.match,
+                       scratch.context);
     if (rc == PCRE2_ERROR_NOMATCH) return false;
-    if (rc < 0) fail("{}: regular expression {} failed on a text of {} bytes: {}", where, pattern, text.size(), message_of(rc));
+    if (rc < 0)
+      fail("{}: regular expression {} failed on a text of {} bytes: {}", where, pattern, text.size(), message_of(rc));
     const PCRE2_SIZE* found = pcre2_get_ovector_pointer(scratch.match);
     span = {found[0], found[1]};
     return true;
@@ -126,8 +129,8 @@ Regex::Regex(const std::string& pattern, const std::string& where) {
   const std::string spelt = spell_out_spaces(pattern);
   int error = 0;
   PCRE2_SIZE offset = 0;
-  code->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(spelt.data()), spelt.size(), PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C,
-                             &error, &offset, nullptr);
+  code->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(spelt.data()), spelt.size(),
+                             PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &offset, nullptr);
   if (code->code == nullptr) fail("{}: regular expression {} is not understood: {}", where, pattern, message_of(error));
   code->jit = pcre2_jit_compile(code->code, PCRE2_JIT_COMPLETE) == 0;
   code_ = std::move(code);
@@ -166,7 +169,8 @@ std::string regex_escape(std::string_view text) {
   std::string out;
   for (const char c : text) {
     const auto u = static_cast<unsigned char>(c);
-    const bool plain = u >= 0x80 || (u >= '0' && u <= '9') || (u >= 'A' && u <= 'Z') || (u >= 'a' && u <= 'z') || u <= ' ';
+    const bool plain =
+        u >= 0x80 || (u >= '0' && u <= '9') || (u >= 'A' && u <= 'Z') || (u >= 'a' && u <= 'z') || u <= ' ';
     if (!plain) out.push_back('\\');
     out.push_back(c);
   }

@@ -1,5 +1,5 @@
-// Regular expressions of tokenizers and templates: PCRE2 in UTF mode with Unicode properties, compiled to machine code where that is there.
-// Matching is bounded: a pattern that explodes on a text is an Error, not a hang. Internal.
+// Regular expressions of tokenizers and templates: PCRE2 in UTF mode with Unicode properties, compiled to machine code
+// where that is there. Matching is bounded: a pattern that explodes on a text is an Error, not a hang. Internal.
 #pragma once
 
 #include <cstddef>

@@ -94,7 +94,12 @@ class ByteFallbackStep final : public DecodeStep {
   }
 
  private:
-  static int digit(char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; }
+  static int digit(char c) {
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                  : -1;
+  }
   static int byte_of(std::string_view piece) {
     if (piece.size() != 6 || !piece.starts_with("<0x") || piece[5] != '>') return -1;
     const int high = digit(piece[3]), low = digit(piece[4]);
@@ -103,10 +108,12 @@ class ByteFallbackStep final : public DecodeStep {
   std::string run_;
 };
 
-// Takes up to `start` characters off the front and `stop` off the end of each piece; off the whole text if that was fused before.
+// Takes up to `start` characters off the front and `stop` off the end of each piece; off the whole text if that was
+// fused before.
 class StripStep final : public DecodeStep {
  public:
-  StripStep(std::string content, int64_t start, int64_t stop, bool fused) : content_(std::move(content)), start_(start), stop_(stop), left_(start), fused_(fused) {}
+  StripStep(std::string content, int64_t start, int64_t stop, bool fused)
+      : content_(std::move(content)), start_(start), stop_(stop), left_(start), fused_(fused) {}
   void push(std::string_view piece, const Emit& emit) override {
     if (!fused_) left_ = start_;
     while (left_ > 0 && piece.starts_with(content_)) piece.remove_prefix(content_.size()), --left_;
@@ -138,7 +145,8 @@ void TokenDecoder::add(const Json& json, const std::string& where) {
   if (type == "Sequence") {
     size_t i = 0;
     for (const Json& part : array_field(json, "decoders", where)) {
-      check(!part.is_object() || part.value("type", Json()) != "Sequence", "{}: a Sequence inside a Sequence is not supported", where);
+      check(!part.is_object() || part.value("type", Json()) != "Sequence",
+            "{}: a Sequence inside a Sequence is not supported", where);
       add(part, fmt::format("{}.decoders[{}]", where, i++));
     }
   } else if (type == "ByteLevel") {
@@ -153,7 +161,9 @@ void TokenDecoder::add(const Json& json, const std::string& where) {
   } else if (type == "Replace") {
     const Json* pattern = find_field(json, "pattern", where);
     check(pattern != nullptr, "{}: needs a 'pattern'", where);
-    steps_.emplace_back([p = Pattern(*pattern, where), content = string_field(json, "content", where)] { return std::make_unique<ReplaceStep>(p, content); });
+    steps_.emplace_back([p = Pattern(*pattern, where), content = string_field(json, "content", where)] {
+      return std::make_unique<ReplaceStep>(p, content);
+    });
   } else if (type == "ByteFallback") {
     steps_.emplace_back([] { return std::make_unique<ByteFallbackStep>(); });
   } else if (type == "Fuse") {
@@ -161,11 +171,14 @@ void TokenDecoder::add(const Json& json, const std::string& where) {
   } else if (type == "Strip") {
     const std::string content = string_field(json, "content", where);
     const int64_t start = integer_field(json, "start", where, 0), stop = integer_field(json, "stop", where, 0);
-    check(!content.empty() && start >= 0 && stop >= 0, "{}: Strip needs a content and counts that are not negative", where);
+    check(!content.empty() && start >= 0 && stop >= 0, "{}: Strip needs a content and counts that are not negative",
+          where);
     check(!fused_ || stop == 0, "{}: Strip at the end after Fuse is not supported", where);
-    steps_.emplace_back([content, start, stop, fused = fused_] { return std::make_unique<StripStep>(content, start, stop, fused); });
+    steps_.emplace_back(
+        [content, start, stop, fused = fused_] { return std::make_unique<StripStep>(content, start, stop, fused); });
   } else {
-    fail("{}: decoder {} is not supported (known: ByteLevel, Metaspace, Replace, ByteFallback, Fuse, Strip, Sequence)", where, type);
+    fail("{}: decoder {} is not supported (known: ByteLevel, Metaspace, Replace, ByteFallback, Fuse, Strip, Sequence)",
+         where, type);
   }
 }
 

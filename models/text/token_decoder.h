@@ -1,6 +1,8 @@
-// The decoder of a tokenizer.json: tokens to text, one by one, so that decoding a stream is the same work as decoding a list. Internal.
+// The decoder of a tokenizer.json: tokens to text, one by one, so that decoding a stream is the same work as decoding a
+// list. Internal.
 //
-// Known: ByteLevel, Metaspace, Replace, ByteFallback, Fuse, Strip, Sequence; without a decoder tokens are joined by spaces.
+// Known: ByteLevel, Metaspace, Replace, ByteFallback, Fuse, Strip, Sequence; without a decoder tokens are joined by
+// spaces.
 #pragma once
 
 #include <functional>

@@ -18,7 +18,8 @@ void read_vocabulary(const Json& model, Vocabulary& vocabulary, const std::strin
 
 class WordLevel final : public TokenModel {
  public:
-  WordLevel(const Vocabulary& vocabulary, int32_t unk, bool byte_level) : vocabulary_(vocabulary), unk_(unk), byte_level_(byte_level) {}
+  WordLevel(const Vocabulary& vocabulary, int32_t unk, bool byte_level)
+      : vocabulary_(vocabulary), unk_(unk), byte_level_(byte_level) {}
 
   void encode(std::string_view word, ModelScratch*, std::vector<int32_t>& out) const override {
     const int32_t id = byte_level_ ? vocabulary_.find(bytes_to_alphabet(word)) : vocabulary_.find(word);
@@ -27,7 +28,8 @@ class WordLevel final : public TokenModel {
     else if (unk_ >= 0)
       out.push_back(unk_);
     else
-      fail("tokenizer: the word '{}' is not in the vocabulary and there is no token for unknown words", word.substr(0, 64));
+      fail("tokenizer: the word '{}' is not in the vocabulary and there is no token for unknown words",
+           word.substr(0, 64));
   }
 
  private:
@@ -38,16 +40,21 @@ class WordLevel final : public TokenModel {
 
 }  // namespace
 
-std::unique_ptr<TokenModel> make_word_level(const Json& model, bool byte_level, const Vocabulary& vocabulary, const std::string& where) {
-  return std::make_unique<WordLevel>(vocabulary, vocabulary.find(string_field(model, "unk_token", where, "")), byte_level);
+std::unique_ptr<TokenModel> make_word_level(const Json& model, bool byte_level, const Vocabulary& vocabulary,
+                                            const std::string& where) {
+  return std::make_unique<WordLevel>(vocabulary, vocabulary.find(string_field(model, "unk_token", where, "")),
+                                     byte_level);
 }
 
-std::unique_ptr<TokenModel> make_token_model(const Json& model, bool byte_level, Vocabulary& vocabulary, const std::string& where) {
+std::unique_ptr<TokenModel> make_token_model(const Json& model, bool byte_level, Vocabulary& vocabulary,
+                                             const std::string& where) {
   // Old files leave the type out; what has merges is BPE.
   const std::string type = string_field(model, "type", where, model.contains("merges") ? "BPE" : "");
-  check(type == "BPE" || type == "WordLevel", "{}: model {} is not supported (known: BPE, WordLevel)", where, type.empty() ? "without a type" : type);
+  check(type == "BPE" || type == "WordLevel", "{}: model {} is not supported (known: BPE, WordLevel)", where,
+        type.empty() ? "without a type" : type);
   read_vocabulary(model, vocabulary, where);
-  return type == "BPE" ? make_bpe(model, byte_level, vocabulary, where) : make_word_level(model, byte_level, vocabulary, where);
+  return type == "BPE" ? make_bpe(model, byte_level, vocabulary, where)
+                       : make_word_level(model, byte_level, vocabulary, where);
 }
 
 }  // namespace tenon::text

@@ -25,10 +25,13 @@ class TokenModel {
   virtual void encode(std::string_view word, ModelScratch*, std::vector<int32_t>& out) const = 0;
 };
 
-/// Reads `model` (BPE or WordLevel) and fills `vocabulary`. `byte_level`: words are bytes, tokens are written in the alphabet of bytes.
-std::unique_ptr<TokenModel> make_token_model(const Json& model, bool byte_level, Vocabulary& vocabulary, const std::string& where);
+/// Reads `model` (BPE or WordLevel) and fills `vocabulary`. `byte_level`: words are bytes, tokens are written in the
+/// alphabet of bytes.
+std::unique_ptr<TokenModel> make_token_model(const Json& model, bool byte_level, Vocabulary& vocabulary,
+                                             const std::string& where);
 
 std::unique_ptr<TokenModel> make_bpe(const Json& model, bool byte_level, const Vocabulary&, const std::string& where);
-std::unique_ptr<TokenModel> make_word_level(const Json& model, bool byte_level, const Vocabulary&, const std::string& where);
+std::unique_ptr<TokenModel> make_word_level(const Json& model, bool byte_level, const Vocabulary&,
+                                            const std::string& where);
 
 }  // namespace tenon::text

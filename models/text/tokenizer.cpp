@@ -33,16 +33,19 @@ std::shared_ptr<const Tokenizer> Tokenizer::load(const std::string& dir_or_file)
   const bool is_dir = fs::is_directory(path);
   const fs::path file = is_dir ? path / "tokenizer.json" : path;
   const fs::path dir = file.parent_path();
-  check(fs::exists(file), "{}: there is no such file; a tokenizer is read from a Hugging Face tokenizer.json", file.string());
+  check(fs::exists(file), "{}: there is no such file; a tokenizer is read from a Hugging Face tokenizer.json",
+        file.string());
   std::string config = read_if_there(dir / "tokenizer_config.json");
   const std::string map = read_if_there(dir / "special_tokens_map.json");
   if (!map.empty()) {
     // The map knows roles that an old config may lack; the config's word counts where both speak.
     Json merged = parse_json(map, (dir / "special_tokens_map.json").string());
     const Json own = config.empty() ? Json::object() : parse_json(config, (dir / "tokenizer_config.json").string());
-    check(merged.is_object() && own.is_object(), "{}: tokenizer_config.json and special_tokens_map.json must hold objects", dir.string());
+    check(merged.is_object() && own.is_object(),
+          "{}: tokenizer_config.json and special_tokens_map.json must hold objects", dir.string());
     bool lacks = false;
-    for (const char* role : {"bos_token", "eos_token", "pad_token", "unk_token"}) lacks = lacks || (merged.contains(role) && !own.contains(role));
+    for (const char* role : {"bos_token", "eos_token", "pad_token", "unk_token"})
+      lacks = lacks || (merged.contains(role) && !own.contains(role));
     if (lacks) {
       merged.update(own);
       config = merged.dump(2);
@@ -51,7 +54,8 @@ std::shared_ptr<const Tokenizer> Tokenizer::load(const std::string& dir_or_file)
   return from_json(read_file(file.string()), file.string(), std::move(config));
 }
 
-std::shared_ptr<const Tokenizer> Tokenizer::from_json(std::string json, const std::string& where, std::string config_json) {
+std::shared_ptr<const Tokenizer> Tokenizer::from_json(std::string json, const std::string& where,
+                                                      std::string config_json) {
   auto parts = std::make_unique<Parts>();
   parts->json = std::move(json);
   parts->config_json = std::move(config_json);
@@ -78,9 +82,11 @@ void Tokenizer::Parts::read(const std::string& source) {
   size = vocabulary.size();
   for (const AddedToken& token : added.all()) size = std::max<int64_t>(size, token.id + 1);
   const auto known = [&](int64_t id) {
-    return id >= 0 && id < size && (vocabulary.contains(static_cast<int32_t>(id)) || added.by_id(static_cast<int32_t>(id)) != nullptr);
+    return id >= 0 && id < size &&
+           (vocabulary.contains(static_cast<int32_t>(id)) || added.by_id(static_cast<int32_t>(id)) != nullptr);
   };
-  if (!part("post_processor").is_null()) post_processor = PostProcessor(part("post_processor"), known, place("post_processor"));
+  if (!part("post_processor").is_null())
+    post_processor = PostProcessor(part("post_processor"), known, place("post_processor"));
   decoder = TokenDecoder(part("decoder"), place("decoder"));
   if (decoder.only_byte_level()) {
     bytes.resize(static_cast<size_t>(size));
@@ -121,7 +127,8 @@ std::optional<int32_t> Tokenizer::Parts::id_of(std::string_view token) const {
 
 void Tokenizer::save(const std::string& dir) const {
   write_file_atomically((fs::path(dir) / "tokenizer.json").string(), parts_->json);
-  if (!parts_->config_json.empty()) write_file_atomically((fs::path(dir) / "tokenizer_config.json").string(), parts_->config_json);
+  if (!parts_->config_json.empty())
+    write_file_atomically((fs::path(dir) / "tokenizer_config.json").string(), parts_->config_json);
 }
 
 int64_t Tokenizer::vocab_size() const { return parts_->size; }

@@ -1,9 +1,9 @@
 // Text to token ids and back, as a Hugging Face tokenizer.json describes it: added tokens, normalizer, pre-tokenizer,
 // model (BPE, byte-level or not, or WordLevel), post-processor, decoder.
 //
-// Ids are those of Hugging Face's tokenizers for every part that is supported; a part that is not is an Error that names it
-// and the file. Encoding takes time n log n in the length of the text at worst, whatever the text is. A tokenizer does not
-// change after it is made and may be used from any number of threads.
+// Ids are those of Hugging Face's tokenizers for every part that is supported; a part that is not is an Error that
+// names it and the file. Encoding takes time n log n in the length of the text at worst, whatever the text is. A
+// tokenizer does not change after it is made and may be used from any number of threads.
 #pragma once
 
 #include <cstdint>
@@ -25,11 +25,14 @@ struct SpecialTokens {
 
 class Tokenizer {
  public:
-  /// Reads a folder (tokenizer.json, and tokenizer_config.json and special_tokens_map.json where they are) or one tokenizer.json.
+  /// Reads a folder (tokenizer.json, and tokenizer_config.json and special_tokens_map.json where they are) or one
+  /// tokenizer.json.
   static std::shared_ptr<const Tokenizer> load(const std::string& dir_or_file);
 
-  /// From the text of a tokenizer.json and, where there is one, of a tokenizer_config.json. `where` names the source in errors.
-  static std::shared_ptr<const Tokenizer> from_json(std::string json, const std::string& where, std::string config_json = {});
+  /// From the text of a tokenizer.json and, where there is one, of a tokenizer_config.json. `where` names the source in
+  /// errors.
+  static std::shared_ptr<const Tokenizer> from_json(std::string json, const std::string& where,
+                                                    std::string config_json = {});
 
   /// Writes tokenizer.json and, unless it is empty, tokenizer_config.json into an existing folder.
   void save(const std::string& dir) const;
@@ -38,11 +41,13 @@ class Tokenizer {
   Tokenizer(const Tokenizer&) = delete;
   Tokenizer& operator=(const Tokenizer&) = delete;
 
-  /// Ids of a text. Added tokens in it (`<|im_end|>`) are recognised. With `add_special_tokens` the post-processor runs: BOS and
-  /// what else the tokenizer puts around a text. Bytes that are not UTF-8 become byte tokens of a byte-level tokenizer, U+FFFD elsewhere.
+  /// Ids of a text. Added tokens in it (`<|im_end|>`) are recognised. With `add_special_tokens` the post-processor
+  /// runs: BOS and what else the tokenizer puts around a text. Bytes that are not UTF-8 become byte tokens of a
+  /// byte-level tokenizer, U+FFFD elsewhere.
   std::vector<int32_t> encode(std::string_view text, bool add_special_tokens = false) const;
 
-  /// Text of ids, always valid UTF-8: what is not becomes U+FFFD. Ids beyond the vocabulary (a model's padded rows) give nothing.
+  /// Text of ids, always valid UTF-8: what is not becomes U+FFFD. Ids beyond the vocabulary (a model's padded rows)
+  /// give nothing.
   std::string decode(std::span<const int32_t> ids, bool skip_special = false) const;
 
   /// As decode, with the bytes as they are: decode_bytes(encode(x)) == x for byte-level tokenizers without normalizer.
@@ -88,9 +93,10 @@ class StreamDecoder {
   std::unique_ptr<State> state_;
 };
 
-/// tokenizer.json of a tokenizer whose words are separated by white space: id i is special[i], then words. Words that are in
-/// neither become `unk`, which must be among them. Decoding joins with single spaces.
-std::string word_level_tokenizer_json(std::span<const std::string> special, std::span<const std::string> words, const std::string& unk);
+/// tokenizer.json of a tokenizer whose words are separated by white space: id i is special[i], then words. Words that
+/// are in neither become `unk`, which must be among them. Decoding joins with single spaces.
+std::string word_level_tokenizer_json(std::span<const std::string> special, std::span<const std::string> words,
+                                      const std::string& unk);
 
 /// tokenizer_config.json that names the special tokens and, if it is not empty, a chat template.
 std::string tokenizer_config_json(const SpecialTokens&, const std::string& chat_template = {});

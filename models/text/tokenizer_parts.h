@@ -1,4 +1,5 @@
-// What a Tokenizer is made of; shared by tokenizer.cpp, which reads it, and encode.cpp and decode.cpp, which run it. Internal.
+// What a Tokenizer is made of; shared by tokenizer.cpp, which reads it, and encode.cpp and decode.cpp, which run it.
+// Internal.
 #pragma once
 
 #include <memory>
@@ -16,7 +17,8 @@
 namespace tenon::text {
 
 struct Tokenizer::Parts {
-  // What one encode call works with. A call takes one and gives it back, so that calls from several threads do not meet.
+  // What one encode call works with. A call takes one and gives it back, so that calls from several threads do not
+  // meet.
   struct Scratch {
     Pieces pieces;
     std::vector<TokenFinder::Part> outer, inner;

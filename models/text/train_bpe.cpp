@@ -1,5 +1,6 @@
-// The pairs of all distinct words are counted once; a merge then touches only the words that hold its pair, and a heap with lazily corrected
-// counts gives the next pair. Time is about proportional to the total length of distinct words plus the changes that merges make.
+// The pairs of all distinct words are counted once; a merge then touches only the words that hold its pair, and a heap
+// with lazily corrected counts gives the next pair. Time is about proportional to the total length of distinct words
+// plus the changes that merges make.
 #include "train_bpe.h"
 
 #include <algorithm>
@@ -66,7 +67,9 @@ class Trainer {
   struct Candidate {
     int64_t count;
     Pair pair;
-    bool operator<(const Candidate& other) const { return count != other.count ? count < other.count : pair > other.pair; }
+    bool operator<(const Candidate& other) const {
+      return count != other.count ? count < other.count : pair > other.pair;
+    }
   };
   void count(const Pair& pair, int64_t by, uint32_t word);
   void merge(Word& word, uint32_t index, const Pair& pair, int32_t id);
@@ -178,22 +181,33 @@ std::string train_bpe(std::span<const std::string> texts, int64_t vocab_size, st
   for (const std::string& token : special) {
     check(!token.empty(), "train_bpe: a special token is empty");
     check(seen.insert(token).second, "train_bpe: the special token '{}' is given twice", token);
-    check(alphabet_to_bytes(token).value_or("").size() != 1, "train_bpe: the special token '{}' is the name of a byte", token);
+    check(alphabet_to_bytes(token).value_or("").size() != 1, "train_bpe: the special token '{}' is the name of a byte",
+          token);
   }
   const int64_t least = static_cast<int64_t>(special.size()) + 256;
-  check(vocab_size >= least, "train_bpe: a vocabulary of {} has no room for {} special tokens and 256 bytes", vocab_size, special.size());
+  check(vocab_size >= least, "train_bpe: a vocabulary of {} has no room for {} special tokens and 256 bytes",
+        vocab_size, special.size());
 
   Trainer trainer(count_words(texts), special);
   trainer.train(vocab_size);
 
   Ordered added = Ordered::array(), vocab = Ordered::object(), merges = Ordered::array();
   for (size_t id = 0; id < special.size(); ++id)
-    added.push_back({{"id", id}, {"content", special[id]}, {"single_word", false}, {"lstrip", false}, {"rstrip", false}, {"normalized", false}, {"special", true}});
+    added.push_back({{"id", id},
+                     {"content", special[id]},
+                     {"single_word", false},
+                     {"lstrip", false},
+                     {"rstrip", false},
+                     {"normalized", false},
+                     {"special", true}});
   const auto& tokens = trainer.tokens();
   auto& entries = vocab.get_ref<Ordered::object_t&>();
-  for (size_t id = 0; id < tokens.size(); ++id) entries.emplace_back(tokens[id], id);  // without a search for each of them
-  for (const auto& [left, right] : trainer.merges()) merges.push_back(Ordered::array({tokens[static_cast<size_t>(left)], tokens[static_cast<size_t>(right)]}));
-  const Ordered decoder = {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}};
+  for (size_t id = 0; id < tokens.size(); ++id)
+    entries.emplace_back(tokens[id], id);  // without a search for each of them
+  for (const auto& [left, right] : trainer.merges())
+    merges.push_back(Ordered::array({tokens[static_cast<size_t>(left)], tokens[static_cast<size_t>(right)]}));
+  const Ordered decoder = {
+      {"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}};
   const Ordered root = {{"version", "1.0"},
                         {"truncation", nullptr},
                         {"padding", nullptr},

@@ -46,7 +46,8 @@ size_t maximal_part(std::string_view text) {
   return n;
 }
 
-// utf8proc orders combining marks by exchanging neighbours, which takes a quadratic time for a long run of them: long runs are put into canonical order here.
+// utf8proc orders combining marks by exchanging neighbours, which takes a quadratic time for a long run of them: long
+// runs are put into canonical order here.
 std::string order_long_runs(std::string_view text) {
   constexpr size_t kLong = 16;
   const auto combining = [](utf8proc_int32_t c) { return utf8proc_get_property(c)->combining_class; };
@@ -157,8 +158,8 @@ size_t incomplete_utf8_suffix(std::string_view text) {
 
 bool is_white_space(char32_t c) {
   if (c < 0x80) return c == ' ' || (c >= '\t' && c <= '\r');
-  return c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F ||
-         c == 0x205F || c == 0x3000;
+  return c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
+         c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
 bool is_numeric(char32_t c) {
@@ -186,8 +187,10 @@ bool is_word(char32_t c) {
     case UTF8PROC_CATEGORY_ME:
     case UTF8PROC_CATEGORY_ND:
     case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_PC: return true;
-    default: break;
+    case UTF8PROC_CATEGORY_PC:
+      return true;
+    default:
+      break;
   }
   // Join_Control, and the symbols that have the property Alphabetic: circled and squared letters.
   return c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) ||
@@ -201,7 +204,8 @@ bool is_punctuation(char32_t c) {
 }
 
 bool surely_nfc(std::string_view text) {
-  // Characters that start a sequence, are unchanged by NFC and combine with nothing before them; any other says "maybe".
+  // Characters that start a sequence, are unchanged by NFC and combine with nothing before them; any other says
+  // "maybe".
   size_t i = 0;
   while (i < text.size()) {
     const auto byte = static_cast<unsigned char>(text[i]);
@@ -213,8 +217,8 @@ bool surely_nfc(std::string_view text) {
     const char32_t v = c.value;
     const bool stable = (v >= 0x4E00 && v <= 0x9FFF) || (v >= 0x3400 && v <= 0x4DBF) || (v >= 0x3000 && v <= 0x3029) ||
                         (v >= 0x3041 && v <= 0x3096) || (v >= 0x309B && v <= 0x30FF) || (v >= 0xFF01 && v <= 0xFF60) ||
-                        (v >= 0x0400 && v <= 0x0482) || (v >= 0x2010 && v <= 0x205E) || (v >= 0x1F300 && v <= 0x1FAFF) ||
-                        (v >= 0xAC00 && v <= 0xD7A3) || (v >= 0x2500 && v <= 0x27BF);
+                        (v >= 0x0400 && v <= 0x0482) || (v >= 0x2010 && v <= 0x205E) ||
+                        (v >= 0x1F300 && v <= 0x1FAFF) || (v >= 0xAC00 && v <= 0xD7A3) || (v >= 0x2500 && v <= 0x27BF);
     if (!stable) return false;
     i += static_cast<size_t>(c.length);
   }
@@ -225,15 +229,24 @@ std::string normalize(std::string_view text, NormalForm form) {
   if (form == NormalForm::nfc && surely_nfc(text)) return std::string(text);
   int options = UTF8PROC_STABLE;
   switch (form) {
-    case NormalForm::nfc: options |= UTF8PROC_COMPOSE; break;
-    case NormalForm::nfd: options |= UTF8PROC_DECOMPOSE; break;
-    case NormalForm::nfkc: options |= UTF8PROC_COMPOSE | UTF8PROC_COMPAT; break;
-    case NormalForm::nfkd: options |= UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT; break;
+    case NormalForm::nfc:
+      options |= UTF8PROC_COMPOSE;
+      break;
+    case NormalForm::nfd:
+      options |= UTF8PROC_DECOMPOSE;
+      break;
+    case NormalForm::nfkc:
+      options |= UTF8PROC_COMPOSE | UTF8PROC_COMPAT;
+      break;
+    case NormalForm::nfkd:
+      options |= UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT;
+      break;
   }
   const std::string ordered = order_long_runs(text);
   utf8proc_uint8_t* mapped = nullptr;
-  const auto length = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(ordered.data()),
-                                   static_cast<utf8proc_ssize_t>(ordered.size()), &mapped, static_cast<utf8proc_option_t>(options));
+  const auto length =
+      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(ordered.data()),
+                   static_cast<utf8proc_ssize_t>(ordered.size()), &mapped, static_cast<utf8proc_option_t>(options));
   if (length < 0) fail("tokenizer: Unicode normalisation failed: {}", utf8proc_errmsg(length));
   const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(mapped, &std::free);
   return std::string(reinterpret_cast<const char*>(mapped), static_cast<size_t>(length));

@@ -13,7 +13,8 @@ struct CodePoint {
   int length = 0;
 };
 
-/// The code point at the front of `text` (not empty). Overlong forms, surrogates and values beyond U+10FFFF are not UTF-8.
+/// The code point at the front of `text` (not empty). Overlong forms, surrogates and values beyond U+10FFFF are not
+/// UTF-8.
 CodePoint decode_utf8(std::string_view text);
 
 void append_utf8(std::string& out, char32_t value);
@@ -21,17 +22,18 @@ void append_utf8(std::string& out, char32_t value);
 /// Bytes at the front that are UTF-8.
 size_t valid_utf8_prefix(std::string_view text);
 
-/// Replaces what is not UTF-8 by U+FFFD, one for each maximal part of a sequence (the Unicode standard's chapter 3, table 3-8).
+/// Replaces what is not UTF-8 by U+FFFD, one for each maximal part of a sequence (the Unicode standard's chapter 3,
+/// table 3-8).
 std::string to_valid_utf8(std::string_view text);
 
 /// Bytes at the end that begin a character and lack its rest: 0 to 3.
 size_t incomplete_utf8_suffix(std::string_view text);
 
-bool is_white_space(char32_t);     // property White_Space
-bool is_numeric(char32_t);         // categories Nd, Nl, No
-bool is_letter(char32_t);          // category L
-bool is_word(char32_t);            // \w of Unicode regular expressions: letters, marks, decimal digits, connectors
-bool is_punctuation(char32_t);     // category P, and ASCII punctuation of any category
+bool is_white_space(char32_t);  // property White_Space
+bool is_numeric(char32_t);      // categories Nd, Nl, No
+bool is_letter(char32_t);       // category L
+bool is_word(char32_t);         // \w of Unicode regular expressions: letters, marks, decimal digits, connectors
+bool is_punctuation(char32_t);  // category P, and ASCII punctuation of any category
 
 enum class NormalForm { nfc, nfd, nfkc, nfkd };
 

@@ -6,7 +6,8 @@ namespace tenon::text {
 
 void Vocabulary::add(std::string_view token, int64_t id, const std::string& where) {
   check(id >= 0 && id < kMaxId, "{}: token '{}' has id {}, which must be from 0 to {}", where, token, id, kMaxId - 1);
-  check(!contains(static_cast<int32_t>(id)), "{}: id {} belongs to '{}' and to '{}'", where, id, this->token(static_cast<int32_t>(id)), token);
+  check(!contains(static_cast<int32_t>(id)), "{}: id {} belongs to '{}' and to '{}'", where, id,
+        this->token(static_cast<int32_t>(id)), token);
   storage_.emplace_back(token);
   const std::string_view kept = storage_.back();
   check(ids_.emplace(kept, static_cast<int32_t>(id)).second, "{}: token '{}' is given twice", where, token);

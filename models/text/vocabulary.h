@@ -14,15 +14,20 @@ class Vocabulary {
  public:
   static constexpr int64_t kMaxId = int64_t{1} << 22;  // no vocabulary comes near; a file that says more lies
 
-  /// Ids may come in any order and leave gaps. Error on an id that is negative, beyond 2^22 or taken, or a token given twice.
+  /// Ids may come in any order and leave gaps. Error on an id that is negative, beyond 2^22 or taken, or a token given
+  /// twice.
   void add(std::string_view token, int64_t id, const std::string& where);
 
   int32_t find(std::string_view token) const {  // -1: not there
     const auto it = ids_.find(token);
     return it == ids_.end() ? -1 : it->second;
   }
-  bool contains(int32_t id) const { return id >= 0 && static_cast<size_t>(id) < tokens_.size() && tokens_[static_cast<size_t>(id)].data() != nullptr; }
-  std::string_view token(int32_t id) const { return contains(id) ? tokens_[static_cast<size_t>(id)] : std::string_view{}; }
+  bool contains(int32_t id) const {
+    return id >= 0 && static_cast<size_t>(id) < tokens_.size() && tokens_[static_cast<size_t>(id)].data() != nullptr;
+  }
+  std::string_view token(int32_t id) const {
+    return contains(id) ? tokens_[static_cast<size_t>(id)] : std::string_view{};
+  }
   int32_t size() const { return static_cast<int32_t>(tokens_.size()); }  // one more than the largest id
   size_t count() const { return ids_.size(); }
   void reserve(size_t tokens);

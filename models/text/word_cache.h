@@ -1,5 +1,5 @@
-// Ids of words seen before. A text repeats its words, and looking one up is ten times faster than merging it anew. Bounded in size, and in
-// the steps of a look-up, so that chosen words cannot make it slow. Internal.
+// Ids of words seen before. A text repeats its words, and looking one up is ten times faster than merging it anew.
+// Bounded in size, and in the steps of a look-up, so that chosen words cannot make it slow. Internal.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +30,8 @@ class WordCache final : public ModelScratch {
     for (size_t probe = 0; probe < kProbes; ++probe) {
       const Slot& slot = slots_[(h + probe) & (kSlots - 1)];
       if (slot.count == 0) return {};
-      if (slot.hash == h && slot.length == word.size() && std::memcmp(&bytes_[slot.word], word.data(), word.size()) == 0)
+      if (slot.hash == h && slot.length == word.size() &&
+          std::memcmp(&bytes_[slot.word], word.data(), word.size()) == 0)
         return {&ids_[slot.first], slot.count};
     }
     return {};
@@ -42,8 +43,8 @@ class WordCache final : public ModelScratch {
     for (size_t probe = 0; probe < kProbes; ++probe) {
       Slot& slot = slots_[(h + probe) & (kSlots - 1)];
       if (slot.count != 0) continue;
-      slot = {h, static_cast<uint32_t>(bytes_.size()), static_cast<uint32_t>(ids_.size()), static_cast<uint16_t>(word.size()),
-              static_cast<uint16_t>(ids.size())};
+      slot = {h, static_cast<uint32_t>(bytes_.size()), static_cast<uint32_t>(ids_.size()),
+              static_cast<uint16_t>(word.size()), static_cast<uint16_t>(ids.size())};
       bytes_.insert(bytes_.end(), word.begin(), word.end());
       ids_.insert(ids_.end(), ids.begin(), ids.end());
       ++used_;

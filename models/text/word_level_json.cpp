@@ -6,21 +6,30 @@
 
 namespace tenon::text {
 
-std::string word_level_tokenizer_json(std::span<const std::string> special, std::span<const std::string> words, const std::string& unk) {
+std::string word_level_tokenizer_json(std::span<const std::string> special, std::span<const std::string> words,
+                                      const std::string& unk) {
   using Ordered = nlohmann::ordered_json;
   Ordered added = Ordered::array(), vocab = Ordered::object();
   int64_t id = 0;
   const auto put = [&](const std::string& word, bool is_special) {
-    check(!word.empty() && word.find_first_of(" \t\n\r\f\v") == std::string::npos, "word_level_tokenizer_json: '{}' must be a word without white space", word);
+    check(!word.empty() && word.find_first_of(" \t\n\r\f\v") == std::string::npos,
+          "word_level_tokenizer_json: '{}' must be a word without white space", word);
     check(!vocab.contains(word), "word_level_tokenizer_json: '{}' is given twice", word);
     vocab[word] = id;
     if (is_special)
-      added.push_back({{"id", id}, {"content", word}, {"single_word", false}, {"lstrip", false}, {"rstrip", false}, {"normalized", false}, {"special", true}});
+      added.push_back({{"id", id},
+                       {"content", word},
+                       {"single_word", false},
+                       {"lstrip", false},
+                       {"rstrip", false},
+                       {"normalized", false},
+                       {"special", true}});
     ++id;
   };
   for (const std::string& word : special) put(word, true);
   for (const std::string& word : words) put(word, false);
-  check(vocab.contains(unk), "word_level_tokenizer_json: the token for unknown words, '{}', is not among the words", unk);
+  check(vocab.contains(unk), "word_level_tokenizer_json: the token for unknown words, '{}', is not among the words",
+        unk);
   const Ordered root = {{"version", "1.0"},
                         {"truncation", nullptr},
                         {"padding", nullptr},
@@ -36,7 +45,9 @@ std::string word_level_tokenizer_json(std::span<const std::string> special, std:
 std::string tokenizer_config_json(const SpecialTokens& special, const std::string& chat_template) {
   using Ordered = nlohmann::ordered_json;
   Ordered root = {{"tokenizer_class", "PreTrainedTokenizerFast"}, {"clean_up_tokenization_spaces", false}};
-  const auto put = [&](const char* role, const std::string& token) { root[role] = token.empty() ? Ordered(nullptr) : Ordered(token); };
+  const auto put = [&](const char* role, const std::string& token) {
+    root[role] = token.empty() ? Ordered(nullptr) : Ordered(token);
+  };
   put("bos_token", special.bos);
   put("eos_token", special.eos);
   put("pad_token", special.pad);

@@ -1,4 +1,5 @@
-// Small tokenizers written out here, part by part; expected ids are those of Hugging Face's tokenizers 0.23 for the same files.
+// Small tokenizers written out here, part by part; expected ids are those of Hugging Face's tokenizers 0.23 for the
+// same files.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -15,7 +16,8 @@ namespace {
 using Ids = std::vector<int32_t>;
 
 Json special(int id, const char* content) {
-  return {{"id", id}, {"content", content}, {"single_word", false}, {"lstrip", false}, {"rstrip", false}, {"normalized", false}, {"special", true}};
+  return {{"id", id},        {"content", content},  {"single_word", false}, {"lstrip", false},
+          {"rstrip", false}, {"normalized", false}, {"special", true}};
 }
 
 // Llama-2's make: byte fallback, a template that puts BOS, spaces written as U+2581.
@@ -26,11 +28,14 @@ Json llama_style() {
   return {{"added_tokens", {special(0, "<unk>"), special(1, "<s>")}},
           {"normalizer",
            {{"type", "Sequence"},
-            {"normalizers", {{{"type", "Prepend"}, {"prepend", "▁"}}, {{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", "▁"}}}}}},
+            {"normalizers",
+             {{{"type", "Prepend"}, {"prepend", "▁"}},
+              {{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", "▁"}}}}}},
           {"pre_tokenizer", nullptr},
           {"post_processor",
            {{"type", "TemplateProcessing"},
-            {"single", {{{"SpecialToken", {{"id", "<s>"}, {"type_id", 0}}}}, {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}}},
+            {"single",
+             {{{"SpecialToken", {{"id", "<s>"}, {"type_id", 0}}}}, {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}}},
             {"special_tokens", {{"<s>", {{"id", "<s>"}, {"ids", {1}}, {"tokens", {"<s>"}}}}}}}},
           {"decoder",
            {{"type", "Sequence"},
@@ -40,7 +45,12 @@ Json llama_style() {
               {{"type", "Fuse"}},
               {{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}}}}}},
           {"model",
-           {{"type", "BPE"}, {"unk_token", "<unk>"}, {"fuse_unk", true}, {"byte_fallback", true}, {"vocab", vocab}, {"merges", {"▁ a", "a b", "▁a b"}}}}};
+           {{"type", "BPE"},
+            {"unk_token", "<unk>"},
+            {"fuse_unk", true},
+            {"byte_fallback", true},
+            {"vocab", vocab},
+            {"merges", {"▁ a", "a b", "▁a b"}}}}};
 }
 
 Json word_level() {
@@ -49,7 +59,10 @@ Json word_level() {
   return {{"added_tokens", {special(0, "<unk>"), new_york}},
           {"normalizer", {{"type", "Sequence"}, {"normalizers", {{{"type", "Lowercase"}}, {{"type", "Strip"}}}}}},
           {"pre_tokenizer", {{"type", "Whitespace"}}},
-          {"model", {{"type", "WordLevel"}, {"vocab", {{"<unk>", 0}, {"hello", 1}, {"world", 2}, {"!", 3}, {",", 4}}}, {"unk_token", "<unk>"}}}};
+          {"model",
+           {{"type", "WordLevel"},
+            {"vocab", {{"<unk>", 0}, {"hello", 1}, {"world", 2}, {"!", 3}, {",", 4}}},
+            {"unk_token", "<unk>"}}}};
 }
 
 std::shared_ptr<const Tokenizer> make(const Json& json) { return Tokenizer::from_json(json.dump(), "test.json"); }
@@ -67,7 +80,8 @@ TEST(TokenizerParts, LlamaStyle) {
 TEST(TokenizerParts, Metaspace) {
   Json json = llama_style();
   json["normalizer"] = nullptr;
-  json["pre_tokenizer"] = json["decoder"] = {{"type", "Metaspace"}, {"replacement", "▁"}, {"prepend_scheme", "first"}, {"split", true}};
+  json["pre_tokenizer"] =
+      json["decoder"] = {{"type", "Metaspace"}, {"replacement", "▁"}, {"prepend_scheme", "first"}, {"split", true}};
   const auto t = make(json);
   EXPECT_EQ(t->encode("ab  a<s>b"), (Ids{263, 258, 261, 1, 260}));
   EXPECT_EQ(t->encode(" a"), (Ids{261}));
@@ -87,7 +101,8 @@ TEST(TokenizerParts, WordLevelWithAddedTokenOfTwoWords) {
 TEST(TokenizerParts, WordsFromMemorySurviveAFolder) {
   const std::vector<std::string> specials{"<pad>", "<bos>", "<eos>", "<unk>"}, words{"use", "用", "1", "+"};
   const SpecialTokens roles{.bos = "<bos>", .eos = "<eos>", .pad = "<pad>", .unk = "<unk>"};
-  const auto made = Tokenizer::from_json(word_level_tokenizer_json(specials, words, "<unk>"), "memory", tokenizer_config_json(roles));
+  const auto made =
+      Tokenizer::from_json(word_level_tokenizer_json(specials, words, "<unk>"), "memory", tokenizer_config_json(roles));
   const testing::TempDir dir;
   made->save(dir.path());
   const auto t = Tokenizer::load(dir.path());
@@ -111,16 +126,21 @@ TEST(TokenizerParts, WordsFromMemorySurviveAFolder) {
 
 TEST(TokenizerParts, BytesThatAreNoText) {
   Json json = llama_style();
-  EXPECT_EQ(make(json)->decode(make(json)->encode("a\xFF" "b")), "a\uFFFDb");
+  EXPECT_EQ(make(json)->decode(make(json)->encode("a\xFF"
+                                                  "b")),
+            "a\uFFFDb");
   json["model"]["vocab"] = Json::object();
   json["added_tokens"] = Json::array();
   json["normalizer"] = json["post_processor"] = nullptr;
   json["model"]["merges"] = Json::array();
   json["model"].erase("unk_token");
-  json["model"]["vocab"] = {{"a", 0}, {"ÿ", 1}, {"Ģ", 2}, {"â", 3}, {"Ĥ", 4}, {"¬", 5}};  // a, 0xFF, 0x80, and the bytes of €
+  json["model"]["vocab"] = {{"a", 0}, {"ÿ", 1}, {"Ģ", 2},
+                            {"â", 3}, {"Ĥ", 4}, {"¬", 5}};  // a, 0xFF, 0x80, and the bytes of €
   json["pre_tokenizer"] = json["decoder"] = {{"type", "ByteLevel"}, {"add_prefix_space", false}};
   const auto t = make(json);
-  const std::string bytes = "a\xFF\x80" "a";
+  const std::string bytes =
+      "a\xFF\x80"
+      "a";
   EXPECT_EQ(t->encode(bytes), (Ids{0, 1, 2, 0}));
   EXPECT_EQ(t->decode_bytes(t->encode(bytes)), bytes);
   EXPECT_EQ(t->decode(t->encode(bytes)), "a\uFFFD\uFFFDa");
@@ -184,8 +204,10 @@ TEST(TokenizerParts, BadFilesAreErrorsThatNameThePart) {
   expect(changed("/model/end_of_word_suffix", "</w>"), "end_of_word_suffix");
   expect(changed("/normalizer", {{"type", "Precompiled"}}), "Precompiled");
   expect(changed("/pre_tokenizer", {{"type", "UnicodeScripts"}}), "UnicodeScripts");
-  expect(changed("/pre_tokenizer", {{"type", "Split"}, {"pattern", {{"Regex", "("}}}, {"behavior", "Isolated"}}), "regular expression");
-  expect(changed("/pre_tokenizer", {{"type", "Split"}, {"pattern", {{"Regex", "a"}}}, {"behavior", "Sideways"}}), "Sideways");
+  expect(changed("/pre_tokenizer", {{"type", "Split"}, {"pattern", {{"Regex", "("}}}, {"behavior", "Isolated"}}),
+         "regular expression");
+  expect(changed("/pre_tokenizer", {{"type", "Split"}, {"pattern", {{"Regex", "a"}}}, {"behavior", "Sideways"}}),
+         "Sideways");
   expect(changed("/decoder", {{"type", "CTC"}}), "CTC");
   expect(changed("/post_processor/special_tokens/<s>/ids/0", 99999), "99999");
   expect(changed("/added_tokens/0/id", 5), "<unk>");

@@ -1,4 +1,5 @@
-// Ids and texts as published elsewhere: llama.cpp's vectors for Qwen2, transformers' for SmolLM2, and round trips over real texts.
+// Ids and texts as published elsewhere: llama.cpp's vectors for Qwen2, transformers' for SmolLM2, and round trips over
+// real texts.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -19,7 +20,8 @@ using testing::data_path;
 std::vector<std::string> split(const std::string& text, const std::string& by) {
   std::vector<std::string> parts;
   size_t begin = 0;
-  for (size_t end; (end = text.find(by, begin)) != std::string::npos; begin = end + by.size()) parts.push_back(text.substr(begin, end - begin));
+  for (size_t end; (end = text.find(by, begin)) != std::string::npos; begin = end + by.size())
+    parts.push_back(text.substr(begin, end - begin));
   parts.push_back(text.substr(begin));
   return parts;
 }
@@ -48,16 +50,19 @@ TEST(TokenizerVectors, Qwen) {
 TEST(TokenizerVectors, SmolLM2) {
   const auto oracle = data_path("oracles/smollm2.json");
   const char* dir = std::getenv("TENON_SMOLLM2");  // the folder that tools/get_smollm2.py makes
-  if (!oracle || dir == nullptr || !std::filesystem::exists(dir)) GTEST_SKIP() << "no test data, or TENON_SMOLLM2 not set";
+  if (!oracle || dir == nullptr || !std::filesystem::exists(dir))
+    GTEST_SKIP() << "no test data, or TENON_SMOLLM2 not set";
   const auto tokenizer = Tokenizer::load(dir);
   const Json root = read_json(*oracle);
   for (const Json& entry : root.at("tokens"))
-    EXPECT_EQ(tokenizer->encode(entry.at("text").get<std::string>()), entry.at("ids").get<std::vector<int32_t>>()) << entry.at("text");
+    EXPECT_EQ(tokenizer->encode(entry.at("text").get<std::string>()), entry.at("ids").get<std::vector<int32_t>>())
+        << entry.at("text");
   EXPECT_EQ(tokenizer->eos(), tokenizer->token_id("<|im_end|>"));
   EXPECT_EQ(tokenizer->vocab_size(), 49152);
 }
 
-// DeepSeek's has merges as strings, three splits in a row and 'ü' as an added token; none of the two normalizes to another text here.
+// DeepSeek's has merges as strings, three splits in a row and 'ü' as an added token; none of the two normalizes to
+// another text here.
 TEST(TokenizerVectors, RoundTripOfRealTexts) {
   const auto questions = data_path("gsm8k/test.jsonl");
   for (const char* name : {"deepseek_v3_tokenizer.json", "qwen3_tokenizer.json", "pythia_tokenizer.json"}) {
@@ -79,7 +84,8 @@ TEST(TokenizerVectors, RoundTripOfRealTexts) {
 TEST(TokenizerVectors, DeepSeekPutsBosWhereItsConfigSaysSo) {
   const auto json = data_path("tokenizers/deepseek_v3_tokenizer.json");
   if (!json) GTEST_SKIP() << "no test data";
-  const auto tokenizer = Tokenizer::from_json(read_file(*json), "deepseek", read_file(*data_path("tokenizers/deepseek_v3_tokenizer_config.json")));
+  const auto tokenizer = Tokenizer::from_json(read_file(*json), "deepseek",
+                                              read_file(*data_path("tokenizers/deepseek_v3_tokenizer_config.json")));
   ASSERT_TRUE(tokenizer->bos().has_value());
   const auto ids = tokenizer->encode("Hi", true);
   EXPECT_EQ(ids.front(), *tokenizer->bos());
@@ -93,7 +99,8 @@ TEST(TokenizerVectors, HostileTextsTakeLinearTime) {
   if (!tokenizer) GTEST_SKIP() << "no test data";
   std::string marks = "a";
   for (int i = 0; i < 50'000; ++i) marks += "\u0300\u0316";
-  for (const std::string& text : {std::string(300'000, 'a'), std::string(300'000, ' '), std::string(300'000, '\n'), marks}) {
+  for (const std::string& text :
+       {std::string(300'000, 'a'), std::string(300'000, ' '), std::string(300'000, '\n'), marks}) {
     const auto start = std::chrono::steady_clock::now();
     const auto ids = tokenizer->encode(text);
     EXPECT_LT(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), 5);
