@@ -2,6 +2,7 @@
 // The objective and its variants stand in grpo_loss.h; settings carry TRL's names.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -111,6 +112,8 @@ void describe(V& v, GrpoOptions& o) {
   describe_training(v, o);
 }
 
+struct Rollout;
+
 class GrpoTrainer : private Checkpointed {
  public:
   /// Model and data must outlive the trainer. The prompts are tokenized here; one that leaves no room in the context is an Error naming its row.
@@ -126,7 +129,6 @@ class GrpoTrainer : private Checkpointed {
   void train();
 
  private:
-  struct Rollout;
   struct StepResult;
 
   void save_state(TrainerState&) const override;
@@ -134,20 +136,21 @@ class GrpoTrainer : private Checkpointed {
   void save_files(const std::string& dir) const override;
   void load_files(const std::string& dir) override;
 
-  void sample_rollout(TrainingRun& run);
-  void score_rollout(TrainingRun& run);
+  Metrics sample_rollout(TrainingRun& run);
+  Metrics score_rollout(TrainingRun& run);
   StepResult update(TrainingRun& run);
+  Var completion_loss(const Var& hidden, const Tensor& targets, GrpoLoss& loss);
+  void add_update_metrics(Metrics& metrics, const StepResult& step, bool first_of_rollout) const;
   void sync_reference(int64_t step);
-  std::vector<float> logprobs(models::Model& model, const Rollout& rollout) const;
 
   models::Model& model_;
   const PromptDataset& data_;
   GrpoOptions options_;
   RunControl control_;
   std::vector<WeightedReward> rewards_;
-  std::vector<std::vector<int32_t>> prompts_;
+  std::vector<std::vector<int32_t>> prompts_;  // tokens, by row
   std::optional<models::Model> reference_;
-  std::unique_ptr<Rollout> rollout_;
+  std::unique_ptr<Rollout> rollout_;  // while there is one to train on
   int64_t prompts_seen_ = 0;  // over the whole run: place in the data and key of the draws
 };
 

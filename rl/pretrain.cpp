@@ -47,7 +47,7 @@ PretrainTrainer::PretrainTrainer(models::Model& model, const TextDataset& data, 
 void PretrainTrainer::train() {
   const auto rows = static_cast<int64_t>(sequences_.size());
   const TrainerOptions common = trainer_options(options_);
-  TrainingRun run(model_, common, control_, "pretrain", total_steps(options_.max_steps, options_.num_train_epochs, rows, options_.train_batch_size), *this);
+  TrainingRun run(model_, common, with_settings(control_, "pretrain", options_), "pretrain", total_steps(options_.max_steps, options_.num_train_epochs, rows, options_.train_batch_size), *this);
   RowOrder order(rows, options_.seed);
   while (run.next()) {
     std::vector<const TokenizedExample*> batch;

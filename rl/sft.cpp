@@ -50,7 +50,7 @@ double SftTrainer::evaluate() {
 void SftTrainer::train() {
   const auto rows = static_cast<int64_t>(examples_.size());
   const TrainerOptions common = trainer_options(options_);
-  TrainingRun run(model_, common, control_, "sft", total_steps(options_.max_steps, options_.num_train_epochs, rows, options_.train_batch_size), *this);
+  TrainingRun run(model_, common, with_settings(control_, "sft", options_), "sft", total_steps(options_.max_steps, options_.num_train_epochs, rows, options_.train_batch_size), *this);
   RowOrder order(rows, options_.seed);
   while (run.next()) {
     std::vector<const TokenizedExample*> batch;

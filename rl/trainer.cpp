@@ -25,9 +25,10 @@ Schedule schedule_of(const TrainerOptions& o, int64_t total_steps) {
           .min_ratio = o.min_lr_rate};
 }
 
-// Every tensor of a parameter and buffer of `from`, by name.
-void copy_weights(models::Model& to, models::Model& from, const std::string& dir) {
-  check(to.params().all().size() == from.params().all().size(), "{}: the checkpoint has {} parameters, the model {}", dir,
+}  // namespace
+
+void copy_weights(models::Model& to, models::Model& from, const std::string& where) {
+  check(to.params().all().size() == from.params().all().size(), "{}: the checkpoint has {} parameters, the model {}", where,
         from.params().all().size(), to.params().all().size());
   for (const auto& p : to.params().all()) p->assign(from.params().at(p->name()).value());
   for (const auto& [name, tensor] : to.params().buffers()) {
@@ -35,8 +36,6 @@ void copy_weights(models::Model& to, models::Model& from, const std::string& dir
     tensor->bump_version();
   }
 }
-
-}  // namespace
 
 void TrainerOptions::validate() const {
   check(learning_rate >= 0 && std::isfinite(learning_rate), "learning_rate {} must not be negative", learning_rate);
@@ -87,6 +86,9 @@ TrainingRun::TrainingRun(models::Model& model, const TrainerOptions& options, co
     if (folder_->latest_checkpoint()) resume();
     metrics_.emplace(*folder_, resumed_ ? step_ : -1, options_.tensorboard);
   }
+  // A step in which nothing has a gradient (all rewards equal) is still a step.
+  for (const auto& p : model_.params().all())
+    if (p->trainable()) p->grad();
   model_.params().zero_grad();
   if (control_.progress) control_.progress->begin(kind_, total_steps_, step_);
 }
@@ -101,7 +103,7 @@ bool TrainingRun::next() {
   return true;
 }
 
-void TrainingRun::finish_step(double loss, Metrics metrics) {
+void TrainingRun::finish_step(double loss, Metrics metrics, const std::function<void()>& updated) {
   const double rate = learning_rate();
   StepResult result{.grad_norm = NAN, .skipped = true};
   if (std::isfinite(loss)) result = optimizer_.step(static_cast<float>(rate), static_cast<float>(options_.max_grad_norm));
@@ -109,6 +111,7 @@ void TrainingRun::finish_step(double loss, Metrics metrics) {
   if (!result.skipped && options_.router_bias_update_speed > 0) update_router_bias();
 
   ++step_;
+  if (updated) updated();
   num_tokens_ += step_tokens_;
   skipped_ += result.skipped;
   skipped_in_a_row_ = result.skipped ? skipped_in_a_row_ + 1 : 0;

@@ -13,6 +13,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -27,6 +28,7 @@
 #include "metrics.h"
 #include "progress.h"
 #include "run_folder.h"
+#include "settings.h"
 
 namespace tenon::rl {
 
@@ -108,6 +110,17 @@ struct RunControl {
   std::string settings_toml;  // written to settings.toml; empty: the trainer writes its own options
 };
 
+/// `control` with the trainer's own options as settings.toml, unless the program gave one.
+template <class O>
+RunControl with_settings(RunControl control, const std::string& section, O& options) {
+  if (control.settings_toml.empty()) {
+    Settings settings;
+    settings.add(section, options);
+    control.settings_toml = settings.to_toml();
+  }
+  return control;
+}
+
 /// What a trainer adds to a checkpoint: counters, and tensors such as the buffer of a rollout.
 struct TrainerState {
   std::map<std::string, int64_t> integers;
@@ -128,6 +141,9 @@ class Checkpointed {
   virtual void load_files(const std::string&) {}
 };
 
+/// Gives `to` every parameter and buffer of `from`, by name. Error naming `where` when they are not those of the same model.
+void copy_weights(models::Model& to, models::Model& from, const std::string& where);
+
 class TrainingRun {
  public:
   /// `kind` names the trainer in messages and checkpoints. Opens the run folder (none when output_dir is empty) and takes up its newest checkpoint:
@@ -142,8 +158,8 @@ class TrainingRun {
   int64_t total_steps() const { return total_steps_; }
   double learning_rate() const { return schedule_.at(step_); }
   /// The backward of this step's loss is through. Updates the weights, or skips where loss or gradient is not finite; logs; saves when it is time.
-  /// Throws Error after max_skipped_steps skipped in a row.
-  void finish_step(double loss, Metrics metrics);
+  /// `updated` runs after the update and before the step is saved. Throws Error after max_skipped_steps skipped in a row.
+  void finish_step(double loss, Metrics metrics, const std::function<void()>& updated = {});
   /// Tokens of the step, for num_tokens and tokens_per_second.
   void count_tokens(int64_t tokens) { step_tokens_ += tokens; }
   /// Loads of the experts of a micro-batch (Forward::expert_load), for the routing bias.
