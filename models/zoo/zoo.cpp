@@ -41,13 +41,6 @@ void read_qwen_window(const ConfigReader& json, ModelConfig& config) {
 }
 
 void write_qwen_window(const ModelConfig& config, nlohmann::json& json) {
-  json["use_sliding_window"] = config.sliding_window > 0;
-  if (config.sliding_window == 0) {
-    json.erase("layer_types");  // a later default: all full
-    json["max_window_layers"] = config.num_layers;
-    return;
-  }
-  json["sliding_window"] = config.sliding_window;
   nlohmann::json types = nlohmann::json::array();
   int64_t first = config.num_layers;
   for (int64_t i = config.num_layers; i-- > 0;) {
@@ -55,8 +48,10 @@ void write_qwen_window(const ModelConfig& config, nlohmann::json& json) {
   }
   for (int64_t i = 0; i < config.num_layers; ++i)
     types.push_back(config.window(i) > 0 ? "sliding_attention" : "full_attention");
+  json["use_sliding_window"] = config.sliding_window > 0;
+  if (config.sliding_window > 0) json["sliding_window"] = config.sliding_window;
   json["max_window_layers"] = first;
-  json["layer_types"] = types;
+  if (config.sliding_window > 0 || json.contains("layer_types")) json["layer_types"] = types;
 }
 
 }  // namespace tenon::models::zoo
