@@ -20,10 +20,3 @@ foreach(floor IN LISTS TENON_FLOORS)
   endif()
   gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60 PROPERTIES LABELS ${floor} TIMEOUT 300)
 endforeach()
-
-# Reads the sources; links nothing of them.
-add_executable(tenon_tests_layering ${PROJECT_SOURCE_DIR}/tests/layering/layering_test.cpp)
-tenon_private_options(tenon_tests_layering)
-target_compile_definitions(tenon_tests_layering PRIVATE TENON_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-target_link_libraries(tenon_tests_layering PRIVATE GTest::gtest_main)
-gtest_discover_tests(tenon_tests_layering DISCOVERY_MODE PRE_TEST PROPERTIES LABELS layering TIMEOUT 60)

@@ -1,0 +1,46 @@
+#include "adamw.h"
+
+#include <cmath>
+
+#include "../runtime/check.h"
+#include "cpu/adamw.h"
+#include "dispatch.h"
+
+namespace tenon::ops {
+
+void adamw_step(std::span<AdamWTensor> tensors, const AdamWStep& step) {
+  if (tensors.empty()) return;
+  check(step.step >= 1, "adamw_step: steps count from 1, got {}", step.step);
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const AdamWTensor& t = tensors[i];
+    const auto check_one = [&](const char* name, const Tensor& x, DType dtype) {
+      check(x.defined(), "adamw_step: {} of tensor {} is undefined", name, i);
+      check(x.dtype() == dtype && x.is_contiguous() && x.shape() == t.master.shape() &&
+                x.device() == tensors[0].master.device(),
+            "adamw_step: {} of tensor {} is {} {} on {}, it must be contiguous {} {} on {}", name, i, x.dtype(),
+            x.shape(), x.device(), dtype, t.master.shape(), tensors[0].master.device());
+    };
+    check_one("master", t.master, DType::f32);
+    check_one("grad", t.grad, DType::f32);
+    check_one("exp_avg", t.exp_avg, DType::f32);
+    check_one("exp_avg_sq", t.exp_avg_sq, DType::f32);
+    if (t.value.defined()) check_one("value", t.value, DType::bf16);
+  }
+  on_device("adamw_step", tensors[0].master.device(), [&] { cpu::adamw_step(tensors, step); });
+  for (AdamWTensor& t : tensors)
+    for (Tensor* written : {&t.master, &t.exp_avg, &t.exp_avg_sq, &t.value}) written->bump_version();
+}
+
+double global_norm(std::span<const Tensor> tensors) {
+  if (tensors.empty()) return 0;
+  for (const Tensor& t : tensors) {
+    check_same_device("global_norm", {{"the first tensor", tensors[0]}, {"a tensor", t}});
+    check_dtype("global_norm", {"a tensor", t}, DType::f32);
+    check(t.is_contiguous(), "global_norm: a tensor {} is not contiguous", t.shape());
+  }
+  double sum = 0;
+  on_device("global_norm", tensors[0].device(), [&] { sum = cpu::sum_of_squares(tensors); });
+  return std::sqrt(sum);
+}
+
+}  // namespace tenon::ops

@@ -1,0 +1,10 @@
+// CPU kernel of ops/cast.h: dst = src with conversion, any strides; one shape, at least one element.
+#pragma once
+
+#include "../../runtime/tensor.h"
+
+namespace tenon::ops::cpu {
+
+void convert(const Tensor& src, Tensor& dst);
+
+}  // namespace tenon::ops::cpu

@@ -1,0 +1,88 @@
+#include "arrays.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace tenon::testing {
+namespace {
+
+double in_dtype(double value, DType dtype) {
+  const float f = static_cast<float>(value);
+  return dtype == DType::bf16 ? to_float(from_float<bf16>(f)) : f;
+}
+
+}  // namespace
+
+Array as_f32(Array a) {
+  a.kind = Kind::f32;
+  return a;
+}
+
+Array rounded(const Array& a, DType dtype) {
+  Array out = a;
+  if (a.kind == Kind::i32) return out;
+  for (double& v : out.values) v = in_dtype(v, a.kind == Kind::f32 ? DType::f32 : dtype);
+  return out;
+}
+
+Tensor to_tensor(const Array& a, DType dtype) {
+  if (a.kind == Kind::i32) return Tensor::from(std::vector<int32_t>(a.values.begin(), a.values.end()), a.shape);
+  if (a.kind == Kind::f32 || dtype == DType::f32)
+    return Tensor::from(std::vector<float>(a.values.begin(), a.values.end()), a.shape);
+  std::vector<bf16> values(a.values.size());
+  std::ranges::transform(a.values, values.begin(), [](double v) { return from_float<bf16>(static_cast<float>(v)); });
+  return Tensor::from(values, a.shape);
+}
+
+Array to_array(const Tensor& t) {
+  const Tensor x = t.contiguous();
+  const bool integer = !is_floating(x.dtype());
+  Array out(x.shape(), integer ? Kind::i32 : Kind::real);
+  for_all_types(x.dtype(), [&]<class T>() {
+    const T* data = x.data<T>();
+    for (int64_t i = 0; i < out.numel(); ++i) {
+      if constexpr (std::is_same_v<T, bf16> || std::is_same_v<T, f16>) {
+        out[i] = to_float(data[i]);
+      } else {
+        out[i] = static_cast<double>(data[i]);
+      }
+    }
+  });
+  return out;
+}
+
+Array Draw::normal(const Shape& shape, double mean, double std) {
+  Array a(shape);
+  for (double& v : a.values) v = mean + std * rng_.normal();
+  return a;
+}
+
+Array Draw::uniform(const Shape& shape, double low, double high) {
+  Array a(shape);
+  for (double& v : a.values) v = low + (high - low) * rng_.uniform();
+  return a;
+}
+
+Array Draw::integers(const Shape& shape, int64_t below) {
+  Array a(shape, Kind::i32);
+  for (double& v : a.values) v = static_cast<double>(rng_.below(static_cast<uint64_t>(below)));
+  return a;
+}
+
+Array Draw::distinct(const Shape& shape, int64_t below) {
+  Array a(shape, Kind::i32);
+  std::vector<int64_t> all(static_cast<size_t>(below));
+  for (int64_t r = 0; r < a.rows(); ++r) {
+    std::iota(all.begin(), all.end(), 0);
+    rng_.shuffle(all);
+    std::copy_n(all.begin(), a.dim(-1), a.row(r).begin());
+  }
+  return a;
+}
+
+Array integers(std::vector<int64_t> values) {
+  const Shape shape{static_cast<int64_t>(values.size())};
+  return Array(shape, std::vector<double>(values.begin(), values.end()), Kind::i32);
+}
+
+}  // namespace tenon::testing
