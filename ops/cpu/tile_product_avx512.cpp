@@ -1,0 +1,18 @@
+#include "tile_product_kernel.h"
+
+namespace tenon::ops::cpu::avx512 {
+namespace {
+struct Avx512;
+}
+
+void tile_product(float* c, int64_t ldc, TileLeft a, const float* b, int64_t ldb, int64_t rows, int64_t n, int64_t k,
+                  bool accumulate) {
+  using Kernel = TileKernel<Avx512, 16>;
+  int64_t at = 0;
+  // 32 registers: 24 sums, the vectors of b, and broadcasts of a straight from memory.
+  for (; at + 64 <= n; at += 64) Kernel::column<6, 4>(c + at, ldc, a, b + at, ldb, rows, k, accumulate);
+  for (; at + 32 <= n; at += 32) Kernel::column<12, 2>(c + at, ldc, a, b + at, ldb, rows, k, accumulate);
+  for (; at < n; at += 16) Kernel::column<12, 1>(c + at, ldc, a, b + at, ldb, rows, k, accumulate);
+}
+
+}  // namespace tenon::ops::cpu::avx512
