@@ -18,7 +18,8 @@ void check_sequences(const char* op, const Tensor& q, const Tensor& k, const Ten
   check_same_dtype(op, {{"q", q}, {"k", k}, {"v", v}});
   check(q.rank() == 3 && k.rank() == 3 && v.rank() == 3 && q.dim(0) == k.dim(0) && k.dim(0) == v.dim(0) &&
             k.dim(1) == v.dim(1) && q.dim(2) == k.dim(2) && k.dim(1) > 0 && q.dim(1) % k.dim(1) == 0,
-        "{}: q {} must be [tokens, heads, dim], k {} [tokens, kv heads, dim], v {} [tokens, kv heads, value dim], heads a multiple of "
+        "{}: q {} must be [tokens, heads, dim], k {} [tokens, kv heads, dim], v {} [tokens, kv heads, value dim], "
+        "heads a multiple of "
         "kv heads",
         op, q.shape(), k.shape(), v.shape());
   check(cu_seqlens.rank() == 1 && cu_seqlens.numel() >= 1 && cu_seqlens.dtype() == DType::i32,
@@ -29,24 +30,28 @@ void check_sequences(const char* op, const Tensor& q, const Tensor& k, const Ten
   const int64_t last = cu_seqlens.numel() - 1;
   check(starts[0] == 0, "{}: cu_seqlens must begin with 0, got {}", op, starts[0]);
   for (int64_t b = 0; b < last; ++b)
-    check(starts[b] <= starts[b + 1], "{}: cu_seqlens falls from {} to {} at sequence {}", op, starts[b], starts[b + 1], b);
+    check(starts[b] <= starts[b + 1], "{}: cu_seqlens falls from {} to {} at sequence {}", op, starts[b], starts[b + 1],
+          b);
   check(starts[last] == q.dim(0), "{}: cu_seqlens ends at {}, but there are {} tokens", op, starts[last], q.dim(0));
 }
 
 }  // namespace
 
-Attention attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& cu_seqlens, const AttentionOptions& options) {
+Attention attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& cu_seqlens,
+                    const AttentionOptions& options) {
   check_sequences("attention", q, k, v, cu_seqlens, options);
   Attention result{Tensor::empty({q.dim(0), q.dim(1), v.dim(2)}, q.dtype(), q.device()),
                    Tensor::empty({q.dim(0), q.dim(1)}, DType::f32, q.device())};
   on_device("attention", q.device(), [&] {
-    cpu::attention(q.contiguous(), k.contiguous(), v.contiguous(), cu_seqlens.contiguous(), options, result.out, result.lse);
+    cpu::attention(q.contiguous(), k.contiguous(), v.contiguous(), cu_seqlens.contiguous(), options, result.out,
+                   result.lse);
   });
   return result;
 }
 
-AttentionGrads attention_backward(const Tensor& dout, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& out,
-                                  const Tensor& lse, const Tensor& cu_seqlens, const AttentionOptions& options) {
+AttentionGrads attention_backward(const Tensor& dout, const Tensor& q, const Tensor& k, const Tensor& v,
+                                  const Tensor& out, const Tensor& lse, const Tensor& cu_seqlens,
+                                  const AttentionOptions& options) {
   check_sequences("attention_backward", q, k, v, cu_seqlens, options);
   check_same_device("attention_backward", {{"dout", dout}, {"q", q}, {"out", out}, {"lse", lse}});
   check_same_dtype("attention_backward", {{"dout", dout}, {"q", q}, {"out", out}});
@@ -57,8 +62,8 @@ AttentionGrads attention_backward(const Tensor& dout, const Tensor& q, const Ten
         "attention_backward: lse must be f32 [{}, {}], got {} {}", q.dim(0), q.dim(1), lse.dtype(), lse.shape());
   AttentionGrads grads{Tensor::like(q), Tensor::like(k), Tensor::like(v)};
   on_device("attention_backward", q.device(), [&] {
-    cpu::attention_backward(dout.contiguous(), q.contiguous(), k.contiguous(), v.contiguous(), out.contiguous(), lse.contiguous(),
-                            cu_seqlens.contiguous(), options, grads.dq, grads.dk, grads.dv);
+    cpu::attention_backward(dout.contiguous(), q.contiguous(), k.contiguous(), v.contiguous(), out.contiguous(),
+                            lse.contiguous(), cu_seqlens.contiguous(), options, grads.dq, grads.dk, grads.dv);
   });
   return grads;
 }

@@ -13,8 +13,9 @@
 namespace tenon::ops {
 namespace {
 
-// Every chunk reads the weight once and, in the backward, reads and writes its f32 gradient: some hundred rows keep that below the cost of the products. 128 MiB of
-// f32 logits at most, and for a small vocabulary rows that stay in the second cache.
+// Every chunk reads the weight once and, in the backward, reads and writes its f32 gradient: some hundred rows keep
+// that below the cost of the products. 128 MiB of f32 logits at most, and for a small vocabulary rows that stay in the
+// second cache.
 int64_t rows_of_chunk(int64_t vocabulary) {
   const int64_t large = std::clamp<int64_t>((int64_t{32} << 20) / vocabulary / 64 * 64, 64, 512);
   return std::max(large, std::min<int64_t>(2048, (int64_t{1} << 18) / vocabulary));
@@ -29,7 +30,8 @@ void check_head(const char* op, const Tensor& hidden, const Tensor& weight, cons
   check(temperature > 0, "{}: temperature must be above 0, got {}", op, temperature);
   const int32_t* target = targets.data<int32_t>();
   for (int64_t t = 0; t < targets.dim(0); ++t)
-    check(target[t] < weight.dim(0), "{}: token {} has target {}, the vocabulary has {}", op, t, target[t], weight.dim(0));
+    check(target[t] < weight.dim(0), "{}: token {} has target {}, the vocabulary has {}", op, t, target[t],
+          weight.dim(0));
 }
 
 void check_per_token(const char* op, const char* what, const Tensor& x, const Tensor& hidden) {
@@ -41,7 +43,10 @@ void check_per_token(const char* op, const char* what, const Tensor& x, const Te
 class Chunk {
  public:
   Chunk(const Tensor& hidden, const Tensor& weight, const PackedWeight* packed)
-      : hidden_(hidden), weight_(weight), packed_(packed), most_(std::min(rows_of_chunk(weight.dim(0)), hidden.dim(0))) {
+      : hidden_(hidden),
+        weight_(weight),
+        packed_(packed),
+        most_(std::min(rows_of_chunk(weight.dim(0)), hidden.dim(0))) {
     logits_ = Tensor::empty({most_, weight.dim(0)}, DType::f32, hidden.device());
     tokens_.reserve(most_);
   }
@@ -190,7 +195,8 @@ void token_logprobs_backward(const Tensor& dlogprob, const Tensor* dentropy, con
       begin = chunk.fill(target.data<int32_t>(), begin);
       if (chunk.rows() == 0) continue;
       chunk.compute_logits();
-      const cpu::LogitGradient gradient{chunk.targets(), rows_of(forward.lse, rows_lse), rows_of(dlogprob, rows_dlogprob),
+      const cpu::LogitGradient gradient{chunk.targets(), rows_of(forward.lse, rows_lse),
+                                        rows_of(dlogprob, rows_dlogprob),
                                         dentropy != nullptr ? rows_of(forward.entropy, rows_entropy) : nullptr,
                                         dentropy != nullptr ? rows_of(*dentropy, rows_dentropy) : nullptr};
       chunk.backward(gradient, 1 / temperature, &dhidden, dweight);
@@ -217,7 +223,8 @@ double token_loss_one_pass(const Tensor& hidden, const Tensor& weight, const Ten
     const Tensor x = hidden.contiguous(), target = targets.contiguous();
     Chunk chunk(x, weight, nullptr);
     // Per row with a target, and per token of the range that the loss sees.
-    std::vector<float> rows_logprob, rows_entropy, rows_lse, rows_dlogprob, range_logprob, range_entropy, range_dlogprob;
+    std::vector<float> rows_logprob, rows_entropy, rows_lse, rows_dlogprob, range_logprob, range_entropy,
+        range_dlogprob;
     for (int64_t begin = 0, end = 0; begin < tokens; begin = end) {
       end = chunk.fill(target.data<int32_t>(), begin);
       const int64_t rows = chunk.rows();
@@ -230,12 +237,14 @@ double token_loss_one_pass(const Tensor& hidden, const Tensor& weight, const Ten
         range_logprob[chunk.token(r) - begin] = rows_logprob[r];
         if (with_entropy) range_entropy[chunk.token(r) - begin] = rows_entropy[r];
       }
-      total += loss(begin, end, range_logprob.data(), with_entropy ? range_entropy.data() : nullptr, range_dlogprob.data());
+      total +=
+          loss(begin, end, range_logprob.data(), with_entropy ? range_entropy.data() : nullptr, range_dlogprob.data());
       if (logprob != nullptr) std::copy(range_logprob.begin(), range_logprob.end(), logprob->data<float>() + begin);
       if (entropy != nullptr) std::copy(range_entropy.begin(), range_entropy.end(), entropy->data<float>() + begin);
       if (rows == 0 || (dhidden == nullptr && dweight == nullptr)) continue;
       for (int64_t r = 0; r < rows; ++r) rows_dlogprob[r] = range_dlogprob[chunk.token(r) - begin];
-      chunk.backward({chunk.targets(), rows_lse.data(), rows_dlogprob.data(), nullptr, nullptr}, 1 / temperature, dhidden, dweight);
+      chunk.backward({chunk.targets(), rows_lse.data(), rows_dlogprob.data(), nullptr, nullptr}, 1 / temperature,
+                     dhidden, dweight);
     }
   });
   return total;

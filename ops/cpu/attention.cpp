@@ -1,5 +1,6 @@
-// Forward attention. A work item is a run of queries of one sequence against one kv head; its rows are (query, head of the group). Keys and values come block by block from a
-// source, which is all that packed sequences and pages differ in.
+// Forward attention. A work item is a run of queries of one sequence against one kv head; its rows are (query, head of
+// the group). Keys and values come block by block from a source, which is all that packed sequences and pages differ
+// in.
 #include "attention.h"
 
 #include <algorithm>
@@ -49,7 +50,8 @@ struct PackedSource {
     const int64_t count = std::min(kKeyBlock, s.kv_len - block * kKeyBlock), row = s.q_begin + block * kKeyBlock;
     const int64_t k_stride = w.kv_heads * w.dim, v_stride = w.kv_heads * w.value_dim;
     pack_transposed(space.keys, k + row * k_stride + kv_head * w.dim, k_stride, count, w.dim);
-    pack_rows(space.values, w.value_width(), v + row * v_stride + kv_head * w.value_dim, v_stride, count, w.value_dim, 1.0f);
+    pack_rows(space.values, w.value_width(), v + row * v_stride + kv_head * w.value_dim, v_stride, count, w.value_dim,
+              1.0f);
     return {space.keys, space.values, w.value_width()};
   }
 };
@@ -79,10 +81,12 @@ struct PagedSource {
   }
 };
 
-// Rows of an item: enough that a block of keys is worth packing, few enough that scores and operands stay in the first cache.
+// Rows of an item: enough that a block of keys is worth packing, few enough that scores and operands stay in the first
+// cache.
 int64_t queries_of_item(int64_t group) { return std::max<int64_t>(1, 48 / group); }
 
-// The source's blocks of one (sequence, kv head), kept while the items of a share stay with it: as many as any sequence has if several items share them, else one.
+// The source's blocks of one (sequence, kv head), kept while the items of a share stay with it: as many as any sequence
+// has if several items share them, else one.
 struct BlockCache {
   std::vector<KeyBlock> blocks;
   std::vector<uint8_t> ready;
@@ -90,8 +94,8 @@ struct BlockCache {
 };
 
 template <class T, class Source>
-void run(const T* q, const std::vector<Sequence>& sequences, const Widths& w, const AttentionOptions& options, const Source& source,
-         T* out, float* lse) {
+void run(const T* q, const std::vector<Sequence>& sequences, const Widths& w, const AttentionOptions& options,
+         const Source& source, T* out, float* lse) {
   const int64_t group = w.group(), item_queries = queries_of_item(group), item_rows = item_queries * group;
   const int64_t width = w.value_width();
   int64_t most_blocks = 1;
@@ -128,7 +132,8 @@ void run(const T* q, const std::vector<Sequence>& sequences, const Widths& w, co
         const int64_t queries = item.last - item.first, rows = queries * group;
         for (int64_t t = 0; t < queries; ++t)
           pack_rows(rows_q + t * group * w.dim, w.dim,
-                    q + ((s.q_begin + item.first + t) * w.heads + item.kv_head * group) * w.dim, w.dim, group, w.dim, scale);
+                    q + ((s.q_begin + item.first + t) * w.heads + item.kv_head * group) * w.dim, w.dim, group, w.dim,
+                    scale);
         std::fill(sums, sums + rows * width, 0.0f);
         std::fill(row_max, row_max + rows, -std::numeric_limits<float>::infinity());
         std::fill(row_sum, row_sum + rows, 0.0f);
@@ -138,8 +143,7 @@ void run(const T* q, const std::vector<Sequence>& sequences, const Widths& w, co
           const int64_t slot = keep ? block : 0;
           if (!keep || !cache.ready[slot]) {
             float* space = block_space + slot * block_floats;
-            cache.blocks[slot] =
-                source.load(s, item.sequence, item.kv_head, block, {space, space + kKeyBlock * w.dim});
+            cache.blocks[slot] = source.load(s, item.sequence, item.kv_head, block, {space, space + kKeyBlock * w.dim});
             cache.ready[slot] = 1;
           }
           const KeyBlock& keys = cache.blocks[slot];
@@ -147,14 +151,15 @@ void run(const T* q, const std::vector<Sequence>& sequences, const Widths& w, co
           const int64_t used = visible_keys(s, item.last - 1, block, options).end;
           product(scores, kKeyBlock, {rows_q, w.dim}, keys.keys, kKeyBlock, rows, kKeyBlock, w.dim, false);
           for (int64_t r = 0; r < rows; ++r)
-            online_softmax_row(scores + r * kKeyBlock, visible_keys(s, item.first + r / group, block, options), row_max + r,
-                               row_sum + r, sums + r * width, width);
+            online_softmax_row(scores + r * kKeyBlock, visible_keys(s, item.first + r / group, block, options),
+                               row_max + r, row_sum + r, sums + r * width, width);
           product(sums, width, {scores, kKeyBlock}, keys.values, keys.value_stride, rows, width, used, true);
         }
         for (int64_t r = 0; r < rows; ++r) {
           const int64_t at = (s.q_begin + item.first + r / group) * w.heads + item.kv_head * group + r % group;
           unpack_row(out + at * w.value_dim, sums + r * width, w.value_dim, 1.0f / row_sum[r]);
-          if (lse != nullptr) lse[at] = static_cast<float>(row_max[r] * kLn2 + std::log(static_cast<double>(row_sum[r])));
+          if (lse != nullptr)
+            lse[at] = static_cast<float>(row_max[r] * kLn2 + std::log(static_cast<double>(row_sum[r])));
         }
       }
     }
@@ -163,26 +168,28 @@ void run(const T* q, const std::vector<Sequence>& sequences, const Widths& w, co
 
 }  // namespace
 
-void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& cu_seqlens, const AttentionOptions& options,
-               Tensor& out, Tensor& lse) {
+void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& cu_seqlens,
+               const AttentionOptions& options, Tensor& out, Tensor& lse) {
   const Widths w{q.dim(1), k.dim(1), q.dim(2), v.dim(2)};
   const int32_t* starts = cu_seqlens.data<int32_t>();
   std::vector<Sequence> sequences;
   for (int64_t b = 0; b + 1 < cu_seqlens.numel(); ++b)
     sequences.push_back({starts[b], starts[b + 1] - starts[b], starts[b + 1] - starts[b]});
   for_float_types(q.dtype(), [&]<class T>() {
-    run(q.data<T>(), sequences, w, options, PackedSource<T>{k.data<T>(), v.data<T>(), w}, out.data<T>(), lse.data<float>());
+    run(q.data<T>(), sequences, w, options, PackedSource<T>{k.data<T>(), v.data<T>(), w}, out.data<T>(),
+        lse.data<float>());
   });
 }
 
-void paged_attention(const Tensor& q, const Tensor& k_pages, const Tensor& v_pages, const Tensor& cu_q, const Tensor& kv_len,
-                     const Tensor& block_table, const AttentionOptions& options, Tensor& out) {
+void paged_attention(const Tensor& q, const Tensor& k_pages, const Tensor& v_pages, const Tensor& cu_q,
+                     const Tensor& kv_len, const Tensor& block_table, const AttentionOptions& options, Tensor& out) {
   const Widths w{q.dim(1), k_pages.dim(1), q.dim(2), v_pages.dim(3)};
   const int32_t *starts = cu_q.data<int32_t>(), *lengths = kv_len.data<int32_t>();
   std::vector<Sequence> sequences;
   for (int64_t b = 0; b < kv_len.numel(); ++b) sequences.push_back({starts[b], starts[b + 1] - starts[b], lengths[b]});
   for_float_types(q.dtype(), [&]<class T>() {
-    const PagedSource<T> source{k_pages.data<T>(), v_pages.data<T>(), block_table.data<int32_t>(), block_table.dim(1), w};
+    const PagedSource<T> source{k_pages.data<T>(), v_pages.data<T>(), block_table.data<int32_t>(), block_table.dim(1),
+                                w};
     run(q.data<T>(), sequences, w, options, source, out.data<T>(), static_cast<float*>(nullptr));
   });
 }

@@ -1,5 +1,6 @@
-// Backward attention. A work item is one (sequence, kv head): its dk, dv and, for the heads of the group, dq are summed by one thread in rising order of key blocks and query blocks, so
-// nothing is reduced across threads. With s = scale q.k and p = 2^(s log2(e) - lse2):
+// Backward attention. A work item is one (sequence, kv head): its dk, dv and, for the heads of the group, dq are summed
+// by one thread in rising order of key blocks and query blocks, so nothing is reduced across threads. With s = scale
+// q.k and p = 2^(s log2(e) - lse2):
 //
 //   dp = dout v^T,   ds = p (dp - delta),   delta = dout . out,   dv = p^T dout,   dk = scale ds^T q,   dq = scale ds k
 #include <algorithm>
@@ -26,10 +27,10 @@ struct BackwardWidths {
 
 // A thread's scratch for its longest item. Rows are (query, head of the group), keys those of the sequence.
 struct BackwardScratch {
-  float *q, *dout, *dq, *lse, *delta;          // [rows, key_width], [rows, value_width], [rows, key_width], [rows], [rows]
-  float *keys, *keys_t, *values_t;             // of a block: [64, key_width], [dim, 64], [value_dim, 64]
-  float *dk, *dv;                              // of a block: [64, key_width], [64, value_width]
-  float *p, *ds;                               // [kQueryRows, 64]
+  float *q, *dout, *dq, *lse, *delta;  // [rows, key_width], [rows, value_width], [rows, key_width], [rows], [rows]
+  float *keys, *keys_t, *values_t;     // of a block: [64, key_width], [dim, 64], [value_dim, 64]
+  float *dk, *dv;                      // of a block: [64, key_width], [64, value_width]
+  float *p, *ds;                       // [kQueryRows, 64]
 
   static int64_t floats(const BackwardWidths& w, int64_t rows) {
     return rows * (2 * w.key_width() + w.value_width() + 2) +
@@ -58,16 +59,16 @@ struct BackwardItem {
 };
 
 template <class T>
-void backward_item(const BackwardItem<T>& item, const Sequence& s, const BackwardWidths& w, const AttentionOptions& options,
-                   const BackwardScratch& scratch, TileProduct product) {
+void backward_item(const BackwardItem<T>& item, const Sequence& s, const BackwardWidths& w,
+                   const AttentionOptions& options, const BackwardScratch& scratch, TileProduct product) {
   const int64_t group = w.group(), rows = s.q_len * group, dim = w.key_width(), value_dim = w.value_width();
   const int64_t k_stride = w.kv_heads * w.dim, v_stride = w.kv_heads * w.value_dim;
   const float scale2 = static_cast<float>(options.scale * kLog2E);
 
   for (int64_t t = 0; t < s.q_len; ++t) {
     pack_rows(scratch.q + t * group * dim, dim, item.q + t * w.heads * w.dim, w.dim, group, w.dim, scale2);
-    pack_rows(scratch.dout + t * group * value_dim, value_dim, item.dout + t * w.heads * w.value_dim, w.value_dim, group,
-              w.value_dim, 1.0f);
+    pack_rows(scratch.dout + t * group * value_dim, value_dim, item.dout + t * w.heads * w.value_dim, w.value_dim,
+              group, w.value_dim, 1.0f);
     for (int64_t h = 0; h < group; ++h) {
       const int64_t at = (t * w.heads + h) * w.value_dim;
       scratch.lse[t * group + h] = static_cast<float>(item.lse[t * w.heads + h] * kLog2E);
@@ -91,10 +92,12 @@ void backward_item(const BackwardItem<T>& item, const Sequence& s, const Backwar
       const int64_t count = std::min(kQueryRows, last_query * group - row);
       const float *q = scratch.q + row * dim, *dout = scratch.dout + row * value_dim;
       product(scratch.p, kKeyBlock, {q, dim}, scratch.keys_t, kKeyBlock, count, kKeyBlock, w.dim, false);
-      product(scratch.ds, kKeyBlock, {dout, value_dim}, scratch.values_t, kKeyBlock, count, kKeyBlock, w.value_dim, false);
+      product(scratch.ds, kKeyBlock, {dout, value_dim}, scratch.values_t, kKeyBlock, count, kKeyBlock, w.value_dim,
+              false);
       for (int64_t r = 0; r < count; ++r)
         softmax_backward_row(scratch.p + r * kKeyBlock, scratch.ds + r * kKeyBlock,
-                             visible_keys(s, (row + r) / group, block, options), scratch.lse[row + r], scratch.delta[row + r]);
+                             visible_keys(s, (row + r) / group, block, options), scratch.lse[row + r],
+                             scratch.delta[row + r]);
       product(scratch.dv, value_dim, {scratch.p, 1, kKeyBlock}, dout, value_dim, keys, value_dim, count, true);
       product(scratch.dk, dim, {scratch.ds, 1, kKeyBlock}, q, dim, keys, dim, count, true);
       product(scratch.dq + row * dim, dim, {scratch.ds, kKeyBlock}, scratch.keys, dim, count, dim, keys, true);
@@ -112,8 +115,8 @@ void backward_item(const BackwardItem<T>& item, const Sequence& s, const Backwar
 }  // namespace
 
 void attention_backward(const Tensor& dout, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& out,
-                        const Tensor& lse, const Tensor& cu_seqlens, const AttentionOptions& options, Tensor& dq, Tensor& dk,
-                        Tensor& dv) {
+                        const Tensor& lse, const Tensor& cu_seqlens, const AttentionOptions& options, Tensor& dq,
+                        Tensor& dk, Tensor& dv) {
   const BackwardWidths w{q.dim(1), k.dim(1), q.dim(2), v.dim(2)};
   const int32_t* starts = cu_seqlens.data<int32_t>();
   std::vector<Sequence> sequences;
@@ -139,10 +142,11 @@ void attention_backward(const Tensor& dout, const Tensor& q, const Tensor& k, co
         for (int64_t i : lists[share]) {
           const Sequence& s = sequences[i / w.kv_heads];
           const int64_t g = i % w.kv_heads, head = s.q_begin * w.heads + g * w.group(), kv = s.q_begin * w.kv_heads + g;
-          backward_item<T>({dout.data<T>() + head * w.value_dim, q.data<T>() + head * w.dim, k.data<T>() + kv * w.dim,
-                            v.data<T>() + kv * w.value_dim, out.data<T>() + head * w.value_dim, lse.data<float>() + head,
-                            dq.data<T>() + head * w.dim, dk.data<T>() + kv * w.dim, dv.data<T>() + kv * w.value_dim},
-                           s, w, options, scratch, product);
+          backward_item<T>(
+              {dout.data<T>() + head * w.value_dim, q.data<T>() + head * w.dim, k.data<T>() + kv * w.dim,
+               v.data<T>() + kv * w.value_dim, out.data<T>() + head * w.value_dim, lse.data<float>() + head,
+               dq.data<T>() + head * w.dim, dk.data<T>() + kv * w.dim, dv.data<T>() + kv * w.value_dim},
+              s, w, options, scratch, product);
         }
       }
     });

@@ -8,7 +8,8 @@
 
 namespace tenon::ops::cpu {
 
-TENON_CLONES void online_softmax_row(float* s, VisibleKeys keys, float* maximum, float* sum, float* out, int64_t width) {
+TENON_CLONES void online_softmax_row(float* s, VisibleKeys keys, float* maximum, float* sum, float* out,
+                                     int64_t width) {
   constexpr float kMasked = -std::numeric_limits<float>::infinity();
   if (keys.begin >= keys.end) {
     for (int64_t j = 0; j < kKeyBlock; ++j) s[j] = 0;
@@ -52,7 +53,8 @@ TENON_CLONES void softmax_backward_row(float* s, float* dp, VisibleKeys keys, fl
 }
 
 template <class T>
-TENON_CLONES void pack_rows(float* dst, int64_t ld, const T* src, int64_t stride, int64_t rows, int64_t cols, float scale) {
+TENON_CLONES void pack_rows(float* dst, int64_t ld, const T* src, int64_t stride, int64_t rows, int64_t cols,
+                            float scale) {
   for (int64_t r = 0; r < rows; ++r) {
     const T* from = src + r * stride;
     float* to = dst + r * ld;

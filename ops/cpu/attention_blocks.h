@@ -1,4 +1,5 @@
-// What attention does to a block of scores between its products, and the packing of its operands. All scratch is f32; scores are in units of log 2, so that probabilities are 2^x.
+// What attention does to a block of scores between its products, and the packing of its operands. All scratch is f32;
+// scores are in units of log 2, so that probabilities are 2^x.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +16,8 @@ struct VisibleKeys {
   int64_t begin, end;
 };
 
-/// One row of scores s `[64]` into probabilities, with the running maximum and sum and, where the maximum rises, the output so far `[width]` scaled down.
+/// One row of scores s `[64]` into probabilities, with the running maximum and sum and, where the maximum rises, the
+/// output so far `[width]` scaled down.
 void online_softmax_row(float* s, VisibleKeys keys, float* maximum, float* sum, float* out, int64_t width);
 
 /// One row of the backward: s becomes p = 2^(s - lse2), dp becomes ds = p (dp - delta).

@@ -26,7 +26,8 @@ QueryPlan plan_queries(const std::vector<Sequence>& sequences, int64_t kv_heads,
   int64_t sum = 0;
   for (size_t i = 0; i < cost.size(); ++i) {
     sum += cost[i];
-    while (static_cast<int64_t>(plan.share.size()) < shares && sum * shares >= total * static_cast<int64_t>(plan.share.size()))
+    while (static_cast<int64_t>(plan.share.size()) < shares &&
+           sum * shares >= total * static_cast<int64_t>(plan.share.size()))
       plan.share.push_back(static_cast<int64_t>(i) + 1);
   }
   plan.share.resize(shares + 1, static_cast<int64_t>(cost.size()));

@@ -1,4 +1,5 @@
-// How attention's work is cut: which keys a run of queries sees, and shares of nearly equal cost for the threads. Results do not depend on the shares.
+// How attention's work is cut: which keys a run of queries sees, and shares of nearly equal cost for the threads.
+// Results do not depend on the shares.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +25,8 @@ struct BlockRange {
 inline BlockRange visible_blocks(const Sequence& s, int64_t first, int64_t last, const AttentionOptions& options) {
   const int64_t offset = s.kv_len - s.q_len;
   const int64_t key_end = options.causal ? offset + last : s.kv_len;
-  const int64_t key_begin = options.window > 0 && offset + first + 1 > options.window ? offset + first + 1 - options.window : 0;
+  const int64_t key_begin =
+      options.window > 0 && offset + first + 1 > options.window ? offset + first + 1 - options.window : 0;
   return {key_begin / kKeyBlock, (key_end + kKeyBlock - 1) / kKeyBlock};
 }
 
@@ -43,8 +45,8 @@ struct QueryBlock {
   int64_t first, last;
 };
 
-/// All query blocks of at most `block` queries, those of one sequence and head together, and `shares` runs of them with nearly equal numbers of key blocks: share c is
-/// [share[c], share[c + 1]).
+/// All query blocks of at most `block` queries, those of one sequence and head together, and `shares` runs of them with
+/// nearly equal numbers of key blocks: share c is [share[c], share[c + 1]).
 struct QueryPlan {
   std::vector<QueryBlock> blocks;
   std::vector<int64_t> share;
@@ -53,7 +55,8 @@ struct QueryPlan {
 QueryPlan plan_queries(const std::vector<Sequence>& sequences, int64_t kv_heads, int64_t block, int64_t shares,
                        const AttentionOptions& options);
 
-/// Items given to `shares` lists, the costliest first and each to the list that has least (ties: the first), so no list is much longer than another.
+/// Items given to `shares` lists, the costliest first and each to the list that has least (ties: the first), so no list
+/// is much longer than another.
 std::vector<std::vector<int64_t>> spread_by_cost(const std::vector<int64_t>& cost, int64_t shares);
 
 }  // namespace tenon::ops::cpu

@@ -1,5 +1,6 @@
-// exp and exp2 for arguments that are not above zero (softmax after the maximum is taken off), as straight lines of arithmetic that `omp simd` vectorises. Relative error
-// below 2e-7; exactly 0 below 2^-126, and NaN stays NaN. Polynomial: Cephes expf (S. Moshier).
+// exp and exp2 for arguments that are not above zero (softmax after the maximum is taken off), as straight lines of
+// arithmetic that `omp simd` vectorises. Relative error below 2e-7; exactly 0 below 2^-126, and NaN stays NaN.
+// Polynomial: Cephes expf (S. Moshier).
 #pragma once
 
 #include <bit>
@@ -22,7 +23,9 @@ inline float exp_reduced(float r) {  // |r| <= ln(2) / 2
   return p * r * r + r + 1.0f;
 }
 
-inline float two_to(float rounded) { return std::bit_cast<float>((std::bit_cast<uint32_t>(rounded) << 23) + 0x3f800000u); }
+inline float two_to(float rounded) {
+  return std::bit_cast<float>((std::bit_cast<uint32_t>(rounded) << 23) + 0x3f800000u);
+}
 
 }  // namespace fast_exp_detail
 

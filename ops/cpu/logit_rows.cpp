@@ -42,8 +42,8 @@ TENON_CLONES float block_weighted_sum(const float* x, int64_t n, float inverse_t
 }
 
 template <class T>
-TENON_CLONES void gradient_row(const float* x, int64_t n, float inverse_temperature, float lse, float dlogprob, float dentropy,
-                               float entropy, T* dx) {
+TENON_CLONES void gradient_row(const float* x, int64_t n, float inverse_temperature, float lse, float dlogprob,
+                               float dentropy, float entropy, T* dx) {
   if (dentropy == 0) {
     const float factor = -dlogprob * inverse_temperature;
 #pragma omp simd
@@ -92,8 +92,8 @@ LogitSums sum_logits(const float* x, int64_t n, float inverse_temperature, bool 
   return total;
 }
 
-void logit_statistics(const Tensor& logits, const int32_t* targets, float inverse_temperature, float* logprob, float* entropy,
-                      float* lse) {
+void logit_statistics(const Tensor& logits, const int32_t* targets, float inverse_temperature, float* logprob,
+                      float* entropy, float* lse) {
   const int64_t rows = logits.dim(0), vocabulary = logits.dim(1);
   const float* data = logits.data<float>();
   parallel_for(rows, /*grain=*/std::max<int64_t>(1, 16384 / vocabulary), [&](int64_t begin, int64_t end) {

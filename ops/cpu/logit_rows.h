@@ -1,5 +1,6 @@
-// Rows of logits: log-sum-exp, log-probability, entropy and their gradient. The loss head and sampling take their sums from the same function, so the log-probability of a sampled
-// token and the one that training computes from the same logits have the same bits.
+// Rows of logits: log-sum-exp, log-probability, entropy and their gradient. The loss head and sampling take their sums
+// from the same function, so the log-probability of a sampled token and the one that training computes from the same
+// logits have the same bits.
 #pragma once
 
 #include <cstdint>
@@ -28,11 +29,12 @@ struct LogitBlocks {
 };
 
 /// One pass over x `[n]`. NaN in a logit gives NaN sums.
-LogitSums sum_logits(const float* x, int64_t n, float inverse_temperature, bool weighted, const LogitBlocks* blocks = nullptr);
+LogitSums sum_logits(const float* x, int64_t n, float inverse_temperature, bool weighted,
+                     const LogitBlocks* blocks = nullptr);
 
 /// logits f32 `[rows, V]`, targets `[rows]`: logprob, lse and, where not null, entropy of each row.
-void logit_statistics(const Tensor& logits, const int32_t* targets, float inverse_temperature, float* logprob, float* entropy,
-                      float* lse);
+void logit_statistics(const Tensor& logits, const int32_t* targets, float inverse_temperature, float* logprob,
+                      float* entropy, float* lse);
 
 struct LogitGradient {
   const int32_t* targets;
@@ -42,7 +44,8 @@ struct LogitGradient {
   const float* dentropy;  // or null
 };
 
-/// dlogits `[rows, V]` f32 or bf16 (may be the memory of logits) from the formula in loss_head.h, times inverse_temperature.
+/// dlogits `[rows, V]` f32 or bf16 (may be the memory of logits) from the formula in loss_head.h, times
+/// inverse_temperature.
 void logit_gradient(const Tensor& logits, const LogitGradient& gradient, float inverse_temperature, Tensor& dlogits);
 
 }  // namespace tenon::ops::cpu

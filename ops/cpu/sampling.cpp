@@ -65,7 +65,8 @@ class Candidates {
   }
 
   void gather_above(double weight) {
-    gather(static_cast<float>(sums_.maximum + std::log(weight) - 1e-3));  // the logarithm's and the sum's rounding are far below
+    gather(static_cast<float>(sums_.maximum + std::log(weight) -
+                              1e-3));  // the logarithm's and the sum's rounding are far below
     weigh();
     total_ = sums_.sum;
   }
@@ -143,8 +144,10 @@ class Candidates {
   double total_ = 0;
 };
 
-// Without filters: the block in which the running sum passes u * total, then the token in it. Only that block's exponentials are computed again.
-int32_t draw_from_all(const float* x, int64_t n, float inverse_temperature, const LogitSums& sums, const Scratch& scratch, double u) {
+// Without filters: the block in which the running sum passes u * total, then the token in it. Only that block's
+// exponentials are computed again.
+int32_t draw_from_all(const float* x, int64_t n, float inverse_temperature, const LogitSums& sums,
+                      const Scratch& scratch, double u) {
   const int64_t blocks = (n + kLogitBlock - 1) / kLogitBlock;
   const auto factor = [&](int64_t b) { return std::exp(static_cast<double>(scratch.block_max[b]) - sums.maximum); };
   double total = 0;
@@ -176,7 +179,8 @@ int32_t draw_from_all(const float* x, int64_t n, float inverse_temperature, cons
 bool is_usable(const LogitSums& sums) { return std::isfinite(sums.maximum) && std::isfinite(sums.sum); }
 
 // False where the logits are no distribution.
-bool sample_row(const float* logits, int64_t n, const SampleRow& row, Scratch& scratch, int32_t& token, float& logprob) {
+bool sample_row(const float* logits, int64_t n, const SampleRow& row, Scratch& scratch, int32_t& token,
+                float& logprob) {
   const SamplingOptions& options = row.options;
   const bool greedy = options.temperature == 0;
   const float inverse_temperature = greedy ? 1.0f : 1.0f / options.temperature;
@@ -191,7 +195,8 @@ bool sample_row(const float* logits, int64_t n, const SampleRow& row, Scratch& s
   if (options.repetition_penalty != 1 && !row.history.empty()) {
     scratch.penalised.assign(logits, logits + n);
     for (int32_t id : row.history)  // from the logit as it was: an id that stands twice is penalised once
-      scratch.penalised[id] = logits[id] > 0 ? logits[id] / options.repetition_penalty : logits[id] * options.repetition_penalty;
+      scratch.penalised[id] =
+          logits[id] > 0 ? logits[id] / options.repetition_penalty : logits[id] * options.repetition_penalty;
     x = scratch.penalised.data();
     sums = sum_logits(x, n, inverse_temperature, false, &blocks);
     if (!is_usable(sums)) return false;
@@ -231,7 +236,8 @@ int64_t sample(const Tensor& logits, std::span<const SampleRow> rows, Tensor& to
   parallel_for(count, /*grain=*/std::max<int64_t>(1, 8192 / n), [&](int64_t begin, int64_t end) {
     Scratch scratch;
     for (int64_t r = begin; r < end; ++r)
-      usable[r] = sample_row(logits.data<float>() + r * n, n, rows[r], scratch, tokens.data<int32_t>()[r], logprobs.data<float>()[r]);
+      usable[r] = sample_row(logits.data<float>() + r * n, n, rows[r], scratch, tokens.data<int32_t>()[r],
+                             logprobs.data<float>()[r]);
   });
   const auto first = std::find(usable.begin(), usable.end(), 0);
   return first == usable.end() ? -1 : first - usable.begin();

@@ -8,7 +8,8 @@
 
 namespace tenon::ops::cpu {
 
-/// Writes tokens i32 `[B]` and logprobs f32 `[B]` for logits f32 `[B, V]`. Returns the first row whose logits hold NaN or +inf or are all -inf, or -1.
+/// Writes tokens i32 `[B]` and logprobs f32 `[B]` for logits f32 `[B, V]`. Returns the first row whose logits hold NaN
+/// or +inf or are all -inf, or -1.
 int64_t sample(const Tensor& logits, std::span<const SampleRow> rows, Tensor& tokens, Tensor& logprobs);
 
 }  // namespace tenon::ops::cpu

@@ -1,6 +1,8 @@
-// Products of small f32 tiles, the inner loop of attention:  c[r, n] = (accumulate ? c[r, n] : 0) + sum_k a[r, k] * b[k, n].
+// Products of small f32 tiles, the inner loop of attention:  c[r, n] = (accumulate ? c[r, n] : 0) + sum_k a[r, k] *
+// b[k, n].
 //
-// Every c[r, n] is one chain of multiply-adds in rising k, whatever stands beside it: a row's bits depend on nothing but that row of a and on b. A zero in a leaves its sum as it is.
+// Every c[r, n] is one chain of multiply-adds in rising k, whatever stands beside it: a row's bits depend on nothing
+// but that row of a and on b. A zero in a leaves its sum as it is.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +20,8 @@ struct TileLeft {
   int64_t k_stride = 1;
 };
 
-using TileProduct = void (*)(float* c, int64_t ldc, TileLeft a, const float* b, int64_t ldb, int64_t rows, int64_t n, int64_t k,
-                             bool accumulate);
+using TileProduct = void (*)(float* c, int64_t ldc, TileLeft a, const float* b, int64_t ldb, int64_t rows, int64_t n,
+                             int64_t k, bool accumulate);
 
 /// The product for this processor, chosen once.
 TileProduct tile_product();
