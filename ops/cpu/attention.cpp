@@ -45,11 +45,12 @@ template <class T>
 struct PackedSource {
   const T *k, *v;
   Widths w;
+  const TileFunctions& tiles = tile_functions();
 
   KeyBlock load(const Sequence& s, int64_t /*sequence*/, int64_t kv_head, int64_t block, BlockSpace space) const {
     const int64_t count = std::min(kKeyBlock, s.kv_len - block * kKeyBlock), row = s.q_begin + block * kKeyBlock;
     const int64_t k_stride = w.kv_heads * w.dim, v_stride = w.kv_heads * w.value_dim;
-    pack_transposed(space.keys, k + row * k_stride + kv_head * w.dim, k_stride, count, w.dim);
+    tiles.transpose(space.keys, k + row * k_stride + kv_head * w.dim, k_stride, count, w.dim);
     pack_rows(space.values, w.value_width(), v + row * v_stride + kv_head * w.value_dim, v_stride, count, w.value_dim,
               1.0f);
     return {space.keys, space.values, w.value_width()};
@@ -108,7 +109,7 @@ void run(const T* q, const std::vector<Sequence>& sequences, const Widths& w, co
   const int64_t row_floats = w.dim + kKeyBlock + width + 2;
   const int64_t share_floats = pad_to_tile(item_rows * row_floats) + most_blocks * block_floats;
   auto scratch = Workspace::host().get<float>(shares * share_floats);
-  const TileProduct product = tile_product();
+  const TileFunctions& tiles = tile_functions();
   const float scale = static_cast<float>(options.scale * kLog2E);
 
   parallel_for(shares, 1, [&](int64_t share_begin, int64_t share_end) {
@@ -149,11 +150,11 @@ void run(const T* q, const std::vector<Sequence>& sequences, const Widths& w, co
           const KeyBlock& keys = cache.blocks[slot];
           // Values beyond the last visible key of the item are not touched: a page may hold anything there.
           const int64_t used = visible_keys(s, item.last - 1, block, options).end;
-          product(scores, kKeyBlock, {rows_q, w.dim}, keys.keys, kKeyBlock, rows, kKeyBlock, w.dim, false);
+          tiles.product(scores, kKeyBlock, {rows_q, w.dim}, keys.keys, kKeyBlock, rows, kKeyBlock, w.dim, false);
           for (int64_t r = 0; r < rows; ++r)
             online_softmax_row(scores + r * kKeyBlock, visible_keys(s, item.first + r / group, block, options),
                                row_max + r, row_sum + r, sums + r * width, width);
-          product(sums, width, {scores, kKeyBlock}, keys.values, keys.value_stride, rows, width, used, true);
+          tiles.product(sums, width, {scores, kKeyBlock}, keys.values, keys.value_stride, rows, width, used, true);
         }
         for (int64_t r = 0; r < rows; ++r) {
           const int64_t at = (s.q_begin + item.first + r / group) * w.heads + item.kv_head * group + r % group;

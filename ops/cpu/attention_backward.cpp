@@ -60,7 +60,7 @@ struct BackwardItem {
 
 template <class T>
 void backward_item(const BackwardItem<T>& item, const Sequence& s, const BackwardWidths& w,
-                   const AttentionOptions& options, const BackwardScratch& scratch, TileProduct product) {
+                   const AttentionOptions& options, const BackwardScratch& scratch, const TileFunctions& tiles) {
   const int64_t group = w.group(), rows = s.q_len * group, dim = w.key_width(), value_dim = w.value_width();
   const int64_t k_stride = w.kv_heads * w.dim, v_stride = w.kv_heads * w.value_dim;
   const float scale2 = static_cast<float>(options.scale * kLog2E);
@@ -80,8 +80,8 @@ void backward_item(const BackwardItem<T>& item, const Sequence& s, const Backwar
   for (int64_t block = 0; block * kKeyBlock < s.kv_len; ++block) {
     const int64_t first_key = block * kKeyBlock, keys = std::min(kKeyBlock, s.kv_len - first_key);
     pack_rows(scratch.keys, dim, item.k + first_key * k_stride, k_stride, keys, w.dim, 1.0f);
-    pack_transposed(scratch.keys_t, item.k + first_key * k_stride, k_stride, keys, w.dim);
-    pack_transposed(scratch.values_t, item.v + first_key * v_stride, v_stride, keys, w.value_dim);
+    tiles.transpose(scratch.keys_t, item.k + first_key * k_stride, k_stride, keys, w.dim);
+    tiles.transpose(scratch.values_t, item.v + first_key * v_stride, v_stride, keys, w.value_dim);
     std::fill(scratch.dk, scratch.dk + kKeyBlock * dim, 0.0f);
     std::fill(scratch.dv, scratch.dv + kKeyBlock * value_dim, 0.0f);
 
@@ -91,16 +91,16 @@ void backward_item(const BackwardItem<T>& item, const Sequence& s, const Backwar
     for (int64_t row = first_query * group; row < last_query * group; row += kQueryRows) {
       const int64_t count = std::min(kQueryRows, last_query * group - row);
       const float *q = scratch.q + row * dim, *dout = scratch.dout + row * value_dim;
-      product(scratch.p, kKeyBlock, {q, dim}, scratch.keys_t, kKeyBlock, count, kKeyBlock, w.dim, false);
-      product(scratch.ds, kKeyBlock, {dout, value_dim}, scratch.values_t, kKeyBlock, count, kKeyBlock, w.value_dim,
-              false);
+      tiles.product(scratch.p, kKeyBlock, {q, dim}, scratch.keys_t, kKeyBlock, count, kKeyBlock, w.dim, false);
+      tiles.product(scratch.ds, kKeyBlock, {dout, value_dim}, scratch.values_t, kKeyBlock, count, kKeyBlock,
+                    w.value_dim, false);
       for (int64_t r = 0; r < count; ++r)
         softmax_backward_row(scratch.p + r * kKeyBlock, scratch.ds + r * kKeyBlock,
                              visible_keys(s, (row + r) / group, block, options), scratch.lse[row + r],
                              scratch.delta[row + r]);
-      product(scratch.dv, value_dim, {scratch.p, 1, kKeyBlock}, dout, value_dim, keys, value_dim, count, true);
-      product(scratch.dk, dim, {scratch.ds, 1, kKeyBlock}, q, dim, keys, dim, count, true);
-      product(scratch.dq + row * dim, dim, {scratch.ds, kKeyBlock}, scratch.keys, dim, count, dim, keys, true);
+      tiles.product(scratch.dv, value_dim, {scratch.p, 1, kKeyBlock}, dout, value_dim, keys, value_dim, count, true);
+      tiles.product(scratch.dk, dim, {scratch.ds, 1, kKeyBlock}, q, dim, keys, dim, count, true);
+      tiles.product(scratch.dq + row * dim, dim, {scratch.ds, kKeyBlock}, scratch.keys, dim, count, dim, keys, true);
     }
     for (int64_t j = 0; j < keys; ++j) {
       // q stands multiplied by scale log2(e), of which dk wants the scale alone.
@@ -133,7 +133,7 @@ void attention_backward(const Tensor& dout, const Tensor& q, const Tensor& k, co
   const auto lists = spread_by_cost(cost, shares);
   const int64_t rows = longest * w.group(), floats = BackwardScratch::floats(w, rows);
   auto space = Workspace::host().get<float>(shares * floats);
-  const TileProduct product = tile_product();
+  const TileFunctions& tiles = tile_functions();
 
   for_float_types(q.dtype(), [&]<class T>() {
     parallel_for(shares, 1, [&](int64_t begin, int64_t end) {
@@ -146,7 +146,7 @@ void attention_backward(const Tensor& dout, const Tensor& q, const Tensor& k, co
               {dout.data<T>() + head * w.value_dim, q.data<T>() + head * w.dim, k.data<T>() + kv * w.dim,
                v.data<T>() + kv * w.value_dim, out.data<T>() + head * w.value_dim, lse.data<float>() + head,
                dq.data<T>() + head * w.dim, dk.data<T>() + kv * w.dim, dv.data<T>() + kv * w.value_dim},
-              s, w, options, scratch, product);
+              s, w, options, scratch, tiles);
         }
       }
     });

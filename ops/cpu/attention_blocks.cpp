@@ -65,30 +65,6 @@ TENON_CLONES void pack_rows(float* dst, int64_t ld, const T* src, int64_t stride
 }
 
 template <class T>
-TENON_CLONES void pack_transposed(float* dst, const T* src, int64_t stride, int64_t rows, int64_t cols) {
-  constexpr int64_t kTile = 16;
-  float tile[kTile * kTile];
-  for (int64_t c0 = 0; c0 < cols; c0 += kTile) {
-    const int64_t width = cols - c0 < kTile ? cols - c0 : kTile;
-    for (int64_t r0 = 0; r0 < kKeyBlock; r0 += kTile) {
-      const int64_t height = rows - r0 < 0 ? 0 : rows - r0 < kTile ? rows - r0 : kTile;
-      if (height == kTile && width == kTile) {
-        for (int64_t r = 0; r < kTile; ++r)
-#pragma omp simd
-          for (int64_t c = 0; c < kTile; ++c) tile[r * kTile + c] = to_float(src[(r0 + r) * stride + c0 + c]);
-        for (int64_t c = 0; c < kTile; ++c)
-#pragma omp simd
-          for (int64_t r = 0; r < kTile; ++r) dst[(c0 + c) * kKeyBlock + r0 + r] = tile[r * kTile + c];
-      } else {
-        for (int64_t c = 0; c < width; ++c)
-          for (int64_t r = 0; r < kTile; ++r)
-            dst[(c0 + c) * kKeyBlock + r0 + r] = r < height ? to_float(src[(r0 + r) * stride + c0 + c]) : 0.0f;
-      }
-    }
-  }
-}
-
-template <class T>
 TENON_CLONES void unpack_row(T* dst, const float* src, int64_t cols, float scale) {
 #pragma omp simd
   for (int64_t c = 0; c < cols; ++c) dst[c] = from_float<T>(src[c] * scale);
@@ -114,11 +90,9 @@ TENON_CLONES void unpack_key_pairs(float* dst, const bf16* src, int64_t cols) {
 }
 
 template void pack_rows<float>(float*, int64_t, const float*, int64_t, int64_t, int64_t, float);
-template void pack_transposed<float>(float*, const float*, int64_t, int64_t, int64_t);
 template void unpack_row<float>(float*, const float*, int64_t, float);
 template float dot_row<float>(const float*, const float*, int64_t);
 template void pack_rows<bf16>(float*, int64_t, const bf16*, int64_t, int64_t, int64_t, float);
-template void pack_transposed<bf16>(float*, const bf16*, int64_t, int64_t, int64_t);
 template void unpack_row<bf16>(bf16*, const float*, int64_t, float);
 template float dot_row<bf16>(const bf16*, const bf16*, int64_t);
 

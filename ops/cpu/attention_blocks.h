@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "../../runtime/dtype.h"
-#include "tile_product.h"
+#include "tile_functions.h"
 
 namespace tenon::ops::cpu {
 
@@ -26,10 +26,6 @@ void softmax_backward_row(float* s, float* dp, VisibleKeys keys, float lse2, flo
 /// dst `[rows, ld]` = scale * src `[rows, cols]` whose rows stand `stride` apart; columns up to ld are zeroed.
 template <class T>
 void pack_rows(float* dst, int64_t ld, const T* src, int64_t stride, int64_t rows, int64_t cols, float scale);
-
-/// dst `[cols, 64]` = transpose of src `[rows, cols]`, rows <= 64; lanes beyond `rows` are zeroed.
-template <class T>
-void pack_transposed(float* dst, const T* src, int64_t stride, int64_t rows, int64_t cols);
 
 /// dst[c] = from_float(scale * src[c]).
 template <class T>

@@ -1,8 +1,8 @@
-#include "tile_product.h"
+#include "tile_functions.h"
 
 #include "../../runtime/cpu.h"
 #include "../../runtime/simd.h"
-#include "tile_product_kernel.h"
+#include "tile_kernel.h"
 
 namespace tenon::ops::cpu {
 namespace {
@@ -16,11 +16,15 @@ TENON_CLONES void portable_product(float* c, int64_t ldc, TileLeft a, const floa
   for (int64_t at = 0; at < n; at += 16) Kernel::column<6, 2>(c + at, ldc, a, b + at, ldb, rows, k, accumulate);
 }
 
+template <class T>
+TENON_CLONES void portable_transpose(float* dst, const T* src, int64_t stride, int64_t rows, int64_t cols) {
+  TileKernel<Portable, 8>::transpose(dst, src, stride, rows, cols);
+}
+
+constexpr TileFunctions kPortable{portable_product, portable_transpose<float>, portable_transpose<bf16>};
+
 }  // namespace
 
-TileProduct tile_product() {
-  static const TileProduct product = cpu_isa() >= Isa::avx512 ? avx512::tile_product : portable_product;
-  return product;
-}
+const TileFunctions& tile_functions() { return cpu_isa() >= Isa::avx512 ? avx512::kTileFunctions : kPortable; }
 
 }  // namespace tenon::ops::cpu
