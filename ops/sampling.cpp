@@ -11,8 +11,8 @@ namespace {
 
 void check_row(const SampleRow& row, int64_t r, int64_t vocabulary) {
   const SamplingOptions& o = row.options;
-  check(o.temperature >= 0 && std::isfinite(o.temperature), "sample: row {}: temperature must be 0 or more, got {}", r,
-        o.temperature);
+  check(std::isfinite(o.temperature) && (o.temperature == 0 || o.temperature >= 1e-6f),
+        "sample: row {}: temperature must be 0 (greedy) or at least 1e-6, got {}", r, o.temperature);
   check(o.top_p > 0 && o.top_p <= 1, "sample: row {}: top_p must be in (0, 1], got {}", r, o.top_p);
   check(o.min_p >= 0 && o.min_p <= 1, "sample: row {}: min_p must be in [0, 1], got {}", r, o.min_p);
   check(o.top_k >= 0, "sample: row {}: top_k must be 0 (off) or more, got {}", r, o.top_k);

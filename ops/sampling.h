@@ -22,7 +22,7 @@
 namespace tenon::ops {
 
 struct SamplingOptions {
-  float temperature = 1;         // 0: greedy (the largest logit, of equal ones the lowest id)
+  float temperature = 1;         // at least 1e-6, or 0: greedy (the largest logit, of equal ones the lowest id)
   float top_p = 1;               // in (0, 1]; 1: off
   float min_p = 0;               // in [0, 1]; 0: off
   float repetition_penalty = 1;  // > 0; 1: off
