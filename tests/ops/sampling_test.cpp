@@ -59,7 +59,9 @@ TEST(Sampling, FrequenciesMatchTheProbabilities) {
     const std::vector<double> p = filtered_probabilities(exact, options, history);
     const std::vector<int64_t> seen = counts(row, options, kDraws, history);
     for (size_t i = 0; i < p.size(); ++i) {
-      if (p[i] == 0) EXPECT_EQ(seen[i], 0) << "token " << i;
+      if (p[i] == 0) {
+        EXPECT_EQ(seen[i], 0) << "token " << i;
+      }
       // Five standard deviations: one false alarm in 10^6 values; the draws are fixed, so none comes by itself.
       EXPECT_NEAR(static_cast<double>(seen[i]), kDraws * p[i], 5 * std::sqrt(kDraws * p[i] * (1 - p[i])) + 1e-9) << "token " << i;
     }
