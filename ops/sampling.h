@@ -31,7 +31,7 @@ struct SamplingOptions {
 
 struct SampleRow {
   SamplingOptions options = {};
-  RandomKey key;                          // of the request
+  RandomKey key = {};                     // of the request
   uint64_t element = 0;                   // which draw of it, say the position
   std::span<const int32_t> history = {};  // ids that the repetition penalty touches
 };

@@ -9,7 +9,8 @@
 namespace tenon::testing {
 namespace {
 
-// Problem {sequences, tokens each, heads, kv heads, dim, value dim, causal, window}. The sequences' lengths differ by one from each other.
+// Problem {sequences, tokens each, heads, kv heads, dim, value dim, causal, window}. The sequences' lengths differ by
+// one from each other.
 ops::AttentionOptions options_of(const Problem& p) {
   return {.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(p[4]))), .causal = p[6] != 0, .window = p[7]};
 }
@@ -25,15 +26,14 @@ double visible_pairs(const Problem& p) {
   double pairs = 0;
   for (int64_t b = 0; b < p[0]; ++b) {
     const int64_t length = std::max<int64_t>(0, p[1] - b);
-    for (int64_t i = 0; i < length; ++i)
-      pairs += p[6] == 0 ? length : p[7] > 0 ? std::min(i + 1, p[7]) : i + 1;
+    for (int64_t i = 0; i < length; ++i) pairs += p[6] == 0 ? length : p[7] > 0 ? std::min(i + 1, p[7]) : i + 1;
   }
   return pairs;
 }
 
 // One query row against keys [begin, end) of its sequence, which starts at row `first` of k and v. Returns lse.
-double attend(std::span<const double> q, const Array& k, const Array& v, int64_t first, int64_t begin, int64_t end, int64_t head,
-              double scale, std::span<double> out) {
+double attend(std::span<const double> q, const Array& k, const Array& v, int64_t first, int64_t begin, int64_t end,
+              int64_t head, double scale, std::span<double> out) {
   const int64_t kv_heads = k.dim(1), dim = k.dim(2), value_dim = v.dim(2);
   std::vector<double> scores;
   double maximum = -std::numeric_limits<double>::infinity();
@@ -47,7 +47,8 @@ double attend(std::span<const double> q, const Array& k, const Array& v, int64_t
   for (double& score : scores) sum += score = std::exp(score - maximum);
   for (int64_t c = 0; c < value_dim; ++c) {
     double total = 0;
-    for (int64_t s = begin; s < end; ++s) total += scores[s - begin] * v[((first + s) * kv_heads + head) * value_dim + c];
+    for (int64_t s = begin; s < end; ++s)
+      total += scores[s - begin] * v[((first + s) * kv_heads + head) * value_dim + c];
     out[c] = total / sum;
   }
   return maximum + std::log(sum);
@@ -66,8 +67,8 @@ Arrays reference(const Arrays& in) {
       const int64_t begin = options.window > 0 ? std::max<int64_t>(0, end - options.window) : 0;
       for (int64_t h = 0; h < heads; ++h) {
         const int64_t at = (starts[b] + i) * heads + h;
-        lse[at] = attend(std::span(q.values).subspan(at * dim, dim), k, v, starts[b], begin, end, h / group, options.scale,
-                         std::span(out.values).subspan(at * value_dim, value_dim));
+        lse[at] = attend(std::span(q.values).subspan(at * dim, dim), k, v, starts[b], begin, end, h / group,
+                         options.scale, std::span(out.values).subspan(at * value_dim, value_dim));
       }
     }
   }
@@ -79,42 +80,48 @@ OpCase packed() {
       .name = "attention",
       .shapes = {{1, 1, 1, 1, 16, 16, 1, 0},
                  {3, 70, 2, 2, 8, 8, 1, 0},
-                 {2, 130, 6, 2, 32, 32, 1, 0},    // grouped, blocks whole and broken
-                 {1, 65, 3, 1, 64, 64, 0, 0},     // every key
-                 {2, 67, 3, 3, 24, 16, 1, 0},     // widths of keys and values differ
-                 {1, 200, 2, 1, 16, 20, 1, 70},   // window
-                 {3, 2, 4, 2, 16, 16, 1, 0}},     // an empty sequence
+                 {2, 130, 6, 2, 32, 32, 1, 0},   // grouped, blocks whole and broken
+                 {1, 65, 3, 1, 64, 64, 0, 0},    // every key
+                 {2, 67, 3, 3, 24, 16, 1, 0},    // widths of keys and values differ
+                 {1, 200, 2, 1, 16, 20, 1, 70},  // window
+                 {3, 2, 4, 2, 16, 16, 1, 0}},    // an empty sequence
       .bench_shape = {1, 2048, 8, 8, 64, 64, 1, 0},
-      .inputs = [](Draw& draw, const Problem& p) {
-        const std::vector<int64_t> starts = starts_of(p);
-        return Arrays{{"q", draw.normal({starts.back(), p[2], p[4]})},
-                      {"k", draw.normal({starts.back(), p[3], p[4]})},
-                      {"v", draw.normal({starts.back(), p[3], p[5]})},
-                      {"cu_seqlens", integers(starts)}};
-      },
-      .run = [](const Tensors& in) {
-        auto [out, lse] = ops::attention(in["q"], in["k"], in["v"], in["cu_seqlens"], options_of(in.problem));
-        return Tensors{{"out", out}, {"lse", lse}};
-      },
-      .backward = [](Gradients& g) {
-        auto [dq, dk, dv] = ops::attention_backward(g.d("out"), g.in("q"), g.in("k"), g.in("v"), g.out("out"), g.out("lse"),
-                                                    g.in("cu_seqlens"), options_of(g.problem()));
-        g.give("q", dq);
-        g.give("k", dk);
-        g.give("v", dv);
-      },
+      .inputs =
+          [](Draw& draw, const Problem& p) {
+            const std::vector<int64_t> starts = starts_of(p);
+            return Arrays{{"q", draw.normal({starts.back(), p[2], p[4]})},
+                          {"k", draw.normal({starts.back(), p[3], p[4]})},
+                          {"v", draw.normal({starts.back(), p[3], p[5]})},
+                          {"cu_seqlens", integers(starts)}};
+          },
+      .run =
+          [](const Tensors& in) {
+            auto [out, lse] = ops::attention(in["q"], in["k"], in["v"], in["cu_seqlens"], options_of(in.problem));
+            return Tensors{{"out", out}, {"lse", lse}};
+          },
+      .backward =
+          [](Gradients& g) {
+            auto [dq, dk, dv] = ops::attention_backward(g.d("out"), g.in("q"), g.in("k"), g.in("v"), g.out("out"),
+                                                        g.out("lse"), g.in("cu_seqlens"), options_of(g.problem()));
+            g.give("q", dq);
+            g.give("k", dk);
+            g.give("v", dv);
+          },
       .reference = reference,
       .differentiable = {"out"},
-      // f32: sums of some hundred terms of either sign. bf16: the arithmetic is f32, so one rounding of each result; the backward reads the rounded out as well.
+      // f32: sums of some hundred terms of either sign. bf16: the arithmetic is f32, so one rounding of each result;
+      // the backward reads the rounded out as well.
       .tolerance = {{DType::f32, 4e-6, 1e-5}, {DType::bf16, 4e-3, 1.2e-2}},
       .small = 0.5,
-      .bytes = [](const Problem& p, double item) {
-        return static_cast<double>(starts_of(p).back()) * (p[2] + p[3]) * (p[4] + p[5]) * item;
-      },
+      .bytes =
+          [](const Problem& p, double item) {
+            return static_cast<double>(starts_of(p).back()) * (p[2] + p[3]) * (p[4] + p[5]) * item;
+          },
       .flops = [](const Problem& p) { return 2 * visible_pairs(p) * p[2] * (p[4] + p[5]); },
-      .backward_bytes = [](const Problem& p, double item) {
-        return 2 * static_cast<double>(starts_of(p).back()) * (p[2] + p[3]) * (p[4] + p[5]) * item;
-      },
+      .backward_bytes =
+          [](const Problem& p, double item) {
+            return 2 * static_cast<double>(starts_of(p).back()) * (p[2] + p[3]) * (p[4] + p[5]) * item;
+          },
       .backward_flops = [](const Problem& p) { return 2 * visible_pairs(p) * p[2] * (3.0 * p[4] + 2.0 * p[5]); },
   };
 }
@@ -126,45 +133,52 @@ OpCase paged() {
       .name = "paged_attention",
       .shapes = {{1, 1, 1, 1, 1, 16}, {3, 100, 1, 6, 2, 32}, {2, 130, 40, 4, 4, 64}},
       .bench_shape = {32, 512, 1, 9, 3, 64},
-      .inputs = [blocks_of](Draw& draw, const Problem& p) {
-        const int64_t blocks = blocks_of(p);
-        Array slots({p[0] * p[1]}, Kind::i32), table({p[0], blocks}, Kind::i32), cu_q({p[0] + 1}, Kind::i32), kv_len({p[0]}, Kind::i32);
-        for (int64_t b = 0; b < p[0]; ++b) {
-          for (int64_t j = 0; j < blocks; ++j) table[b * blocks + j] = static_cast<double>((p[0] - b) * blocks - 1 - j);
-          for (int64_t t = 0; t < p[1]; ++t)
-            slots[b * p[1] + t] = table[b * blocks + t / ops::kPageSize] * ops::kPageSize + static_cast<double>(t % ops::kPageSize);
-          cu_q[b + 1] = static_cast<double>((b + 1) * p[2]);
-          kv_len[b] = static_cast<double>(p[1]);
-        }
-        return Arrays{{"q", draw.normal({p[0] * p[2], p[3], p[5]})},
-                      {"k", draw.normal({p[0] * p[1], p[4], p[5]})},
-                      {"v", draw.normal({p[0] * p[1], p[4], p[5]})},
-                      {"slots", slots},
-                      {"block_table", table},
-                      {"cu_q", cu_q},
-                      {"kv_len", kv_len}};
-      },
-      .run = [blocks_of](const Tensors& in) {
-        const Problem& p = in.problem;
-        Tensor k_pages = Tensor::empty({p[0] * blocks_of(p), p[4], ops::kPageSize, p[5]}, in["k"].dtype());
-        Tensor v_pages = Tensor::like(k_pages);
-        ops::paged_write(in["k"], in["v"], in["slots"], k_pages, v_pages);
-        return Tensors{{"out", ops::paged_attention(in["q"], k_pages, v_pages, in["cu_q"], in["kv_len"], in["block_table"],
-                                                    {.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(p[5])))})}};
-      },
-      .reference = [](const Arrays& in) {
-        const Problem& p = in.problem;
-        const int64_t group = p[3] / p[4], dim = p[5];
-        Array out({p[0] * p[2], p[3], dim});
-        for (int64_t b = 0; b < p[0]; ++b)
-          for (int64_t i = 0; i < p[2]; ++i)
-            for (int64_t h = 0; h < p[3]; ++h) {
-              const int64_t at = ((b * p[2] + i) * p[3] + h) * dim;
-              attend(std::span(in["q"].values).subspan(at, dim), in["k"], in["v"], b * p[1], 0, p[1] - p[2] + i + 1, h / group,
-                     1 / std::sqrt(static_cast<double>(dim)), std::span(out.values).subspan(at, dim));
+      .inputs =
+          [blocks_of](Draw& draw, const Problem& p) {
+            const int64_t blocks = blocks_of(p);
+            Array slots({p[0] * p[1]}, Kind::i32), table({p[0], blocks}, Kind::i32), cu_q({p[0] + 1}, Kind::i32),
+                kv_len({p[0]}, Kind::i32);
+            for (int64_t b = 0; b < p[0]; ++b) {
+              for (int64_t j = 0; j < blocks; ++j)
+                table[b * blocks + j] = static_cast<double>((p[0] - b) * blocks - 1 - j);
+              for (int64_t t = 0; t < p[1]; ++t)
+                slots[b * p[1] + t] =
+                    table[b * blocks + t / ops::kPageSize] * ops::kPageSize + static_cast<double>(t % ops::kPageSize);
+              cu_q[b + 1] = static_cast<double>((b + 1) * p[2]);
+              kv_len[b] = static_cast<double>(p[1]);
             }
-        return Arrays{{"out", out}};
-      },
+            return Arrays{{"q", draw.normal({p[0] * p[2], p[3], p[5]})},
+                          {"k", draw.normal({p[0] * p[1], p[4], p[5]})},
+                          {"v", draw.normal({p[0] * p[1], p[4], p[5]})},
+                          {"slots", slots},
+                          {"block_table", table},
+                          {"cu_q", cu_q},
+                          {"kv_len", kv_len}};
+          },
+      .run =
+          [blocks_of](const Tensors& in) {
+            const Problem& p = in.problem;
+            Tensor k_pages = Tensor::empty({p[0] * blocks_of(p), p[4], ops::kPageSize, p[5]}, in["k"].dtype());
+            Tensor v_pages = Tensor::like(k_pages);
+            ops::paged_write(in["k"], in["v"], in["slots"], k_pages, v_pages);
+            return Tensors{
+                {"out", ops::paged_attention(in["q"], k_pages, v_pages, in["cu_q"], in["kv_len"], in["block_table"],
+                                             {.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(p[5])))})}};
+          },
+      .reference =
+          [](const Arrays& in) {
+            const Problem& p = in.problem;
+            const int64_t group = p[3] / p[4], dim = p[5];
+            Array out({p[0] * p[2], p[3], dim});
+            for (int64_t b = 0; b < p[0]; ++b)
+              for (int64_t i = 0; i < p[2]; ++i)
+                for (int64_t h = 0; h < p[3]; ++h) {
+                  const int64_t at = ((b * p[2] + i) * p[3] + h) * dim;
+                  attend(std::span(in["q"].values).subspan(at, dim), in["k"], in["v"], b * p[1], 0, p[1] - p[2] + i + 1,
+                         h / group, 1 / std::sqrt(static_cast<double>(dim)), std::span(out.values).subspan(at, dim));
+                }
+            return Arrays{{"out", out}};
+          },
       // As for attention.
       .tolerance = {{DType::f32, 4e-6, 0}, {DType::bf16, 4e-3, 0}},
       .small = 0.5,

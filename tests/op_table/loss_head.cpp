@@ -49,26 +49,32 @@ OpCase log_probabilities() {
       .shapes = {{1, 1, 1, 1}, {5, 16, 82, 1}, {9, 8, 1500, 2}, {70, 24, 33, 3}, {3, 4, 5, 1}},
       .bench_shape = {512, 576, 49152, 1},
       .inputs = draw_head,
-      .run = [](const Tensors& in) {
-        auto [logprob, entropy, lse] = ops::token_logprobs(in["hidden"], in["weight"], in["targets"], kTemperature, true);
-        return Tensors{{"logprob", logprob}, {"entropy", entropy}, {"lse", lse}};
-      },
-      .backward = [](Gradients& g) {
-        Tensor dhidden = g.buffer("hidden");
-        ops::token_logprobs_backward(g.d("logprob"), &g.d("entropy"), g.in("hidden"), g.in("weight"), g.in("targets"),
-                                     {g.out("logprob"), g.out("entropy"), g.out("lse")}, kTemperature, dhidden, &g.sink("weight"));
-      },
-      .reference = [](const Arrays& in) {
-        Array logprob({in.problem[0]}, Kind::f32), entropy = logprob;
-        for (int64_t t = 0; t < in.problem[0]; ++t) {
-          const Row row = row_of(in, t, static_cast<double>(kTemperature));
-          logprob[t] = row.logprob, entropy[t] = row.entropy;
-        }
-        return Arrays{{"logprob", logprob}, {"entropy", entropy}};
-      },
+      .run =
+          [](const Tensors& in) {
+            auto [logprob, entropy, lse] =
+                ops::token_logprobs(in["hidden"], in["weight"], in["targets"], kTemperature, true);
+            return Tensors{{"logprob", logprob}, {"entropy", entropy}, {"lse", lse}};
+          },
+      .backward =
+          [](Gradients& g) {
+            Tensor dhidden = g.buffer("hidden");
+            ops::token_logprobs_backward(g.d("logprob"), &g.d("entropy"), g.in("hidden"), g.in("weight"),
+                                         g.in("targets"), {g.out("logprob"), g.out("entropy"), g.out("lse")},
+                                         kTemperature, dhidden, &g.sink("weight"));
+          },
+      .reference =
+          [](const Arrays& in) {
+            Array logprob({in.problem[0]}, Kind::f32), entropy = logprob;
+            for (int64_t t = 0; t < in.problem[0]; ++t) {
+              const Row row = row_of(in, t, static_cast<double>(kTemperature));
+              logprob[t] = row.logprob, entropy[t] = row.entropy;
+            }
+            return Arrays{{"logprob", logprob}, {"entropy", entropy}};
+          },
       .differentiable = {"logprob", "entropy"},
-      // f32: products of some dozen terms, then exp at 2e-7. bf16: logits are f32, so that the values keep f32's error where the processor multiplies bf16 exactly; gradients of the
-      // logits are rounded to bf16 (2^-9) before their products.
+      // f32: products of some dozen terms, then exp at 2e-7. bf16: logits are f32, so that the values keep f32's error
+      // where the processor multiplies bf16 exactly; gradients of the logits are rounded to bf16 (2^-9) before their
+      // products.
       .tolerance = {{DType::f32, 3e-6, 2e-5}, {DType::bf16, 1e-5, 1.5e-2}},
       .small = 0.5,
       .bytes = head_bytes,
@@ -84,7 +90,8 @@ OpCase one_pass() {
   op.name = "token_loss_one_pass";
   op.run = [](const Tensors& in) {
     const Tensor &hidden = in["hidden"], &weight = in["weight"];
-    Tensor dhidden = Tensor::like(hidden), dweight = Tensor::zeros(weight.shape(), DType::f32), loss = Tensor::empty({}, DType::f32);
+    Tensor dhidden = Tensor::like(hidden), dweight = Tensor::zeros(weight.shape(), DType::f32),
+           loss = Tensor::empty({}, DType::f32);
     const std::vector<int32_t> targets = in["targets"].to_vector<int32_t>();
     int64_t count = 0;
     for (int32_t target : targets) count += target >= 0;

@@ -8,6 +8,9 @@ namespace tenon::testing {
 std::vector<OpCase> rms_norm_cases();
 // products and experts
 // attention, loss head and sampling
+std::vector<OpCase> attention_cases();
+std::vector<OpCase> loss_head_cases();
+std::vector<OpCase> sampling_cases();
 
 const std::vector<OpCase>& op_table() {
   static const std::vector<OpCase> table = [] {
@@ -18,6 +21,9 @@ const std::vector<OpCase>& op_table() {
     add(rms_norm_cases());
     // products and experts
     // attention, loss head and sampling
+    add(attention_cases());
+    add(loss_head_cases());
+    add(sampling_cases());
     return all;
   }();
   return table;

@@ -33,7 +33,8 @@ struct Widths {
   int64_t heads, kv_heads, dim, value_dim;
 };
 
-// A cache whose pages are filled with NaN, so that anything read beyond a sequence's end shows, and are handed out in falling order.
+// A cache whose pages are filled with NaN, so that anything read beyond a sequence's end shows, and are handed out in
+// falling order.
 class Cache {
  public:
   Cache(int64_t pages, const Widths& w, DType dtype)
@@ -57,7 +58,8 @@ class Cache {
   int64_t next_;
 };
 
-// Feeds each sequence through the cache in steps of the given sizes (the last one repeats) and compares every row with the one that attention() gives.
+// Feeds each sequence through the cache in steps of the given sizes (the last one repeats) and compares every row with
+// the one that attention() gives.
 void expect_same_bits_in_steps(const std::vector<int64_t>& lengths, const std::vector<int64_t>& steps, const Widths& w,
                                DType dtype, const AttentionOptions& options) {
   std::vector<int32_t> starts{0};
@@ -86,20 +88,22 @@ void expect_same_bits_in_steps(const std::vector<int64_t>& lengths, const std::v
     }
     if (token.empty()) break;
     std::vector<int32_t> table(sequences * max_blocks, -1);
-    for (int64_t b = 0; b < sequences; ++b) std::copy(tables[b].begin(), tables[b].end(), table.begin() + b * max_blocks);
+    for (int64_t b = 0; b < sequences; ++b)
+      std::copy(tables[b].begin(), tables[b].end(), table.begin() + b * max_blocks);
 
     const int64_t count = static_cast<int64_t>(token.size());
     const auto rows = [&](const Tensor& x) {
       Tensor out = Tensor::empty({count, x.dim(1), x.dim(2)}, x.dtype());
       const size_t bytes = x.dim(1) * x.dim(2) * size_of(x.dtype());
       for (int64_t i = 0; i < count; ++i)
-        std::memcpy(static_cast<char*>(out.raw()) + i * bytes, static_cast<const char*>(x.raw()) + token[i] * bytes, bytes);
+        std::memcpy(static_cast<char*>(out.raw()) + i * bytes, static_cast<const char*>(x.raw()) + token[i] * bytes,
+                    bytes);
       return out;
     };
     paged_write(rows(k), rows(v), Tensor::from_vector(slots), cache.k, cache.v);
-    const Tensor out = paged_attention(
-        rows(q), cache.k, cache.v, Tensor::from_vector(cu_q), Tensor::from_vector(kv_len),
-        Tensor::from(table, {sequences, static_cast<int64_t>(max_blocks)}), options);
+    const Tensor out =
+        paged_attention(rows(q), cache.k, cache.v, Tensor::from_vector(cu_q), Tensor::from_vector(kv_len),
+                        Tensor::from(table, {sequences, static_cast<int64_t>(max_blocks)}), options);
     ASSERT_TRUE(same_bits(out, rows(whole))) << "step " << step << " of " << name(dtype);
   }
 }
@@ -107,18 +111,18 @@ void expect_same_bits_in_steps(const std::vector<int64_t>& lengths, const std::v
 TEST(PagedAttention, HasTheBitsOfAttentionForAnySplitOfTheQueries) {
   for (DType dtype : {DType::f32, DType::bf16}) {
     const AttentionOptions options{.scale = 0.2f};
-    expect_same_bits_in_steps({150, 1, 64, 65}, {1}, {6, 2, 32, 32}, dtype, options);               // decoding alone
-    expect_same_bits_in_steps({200, 77, 3}, {70, 1}, {9, 3, 64, 64}, dtype, options);               // prefill, then decoding
-    expect_same_bits_in_steps({130, 128}, {7, 63, 2}, {4, 4, 16, 16}, dtype, options);              // chunked prefill
-    expect_same_bits_in_steps({300}, {100}, {2, 1, 24, 8}, dtype, options);                         // widths off the tile
+    expect_same_bits_in_steps({150, 1, 64, 65}, {1}, {6, 2, 32, 32}, dtype, options);   // decoding alone
+    expect_same_bits_in_steps({200, 77, 3}, {70, 1}, {9, 3, 64, 64}, dtype, options);   // prefill, then decoding
+    expect_same_bits_in_steps({130, 128}, {7, 63, 2}, {4, 4, 16, 16}, dtype, options);  // chunked prefill
+    expect_same_bits_in_steps({300}, {100}, {2, 1, 24, 8}, dtype, options);             // widths off the tile
     expect_same_bits_in_steps({150, 20}, {30, 1}, {4, 2, 32, 48}, dtype, {.scale = 0.2f, .window = 37});
   }
 }
 
 TEST(Attention, GivesTheSameBitsForAnyNumberOfThreads) {
   const Tensor cu = Tensor::from_vector(std::vector<int32_t>{0, 190, 200, 451});
-  const Tensor q = normal({451, 6, 32}, DType::f32, 1), k = normal({451, 2, 32}, DType::f32, 2), v = normal({451, 2, 32}, DType::f32, 3),
-               dout = normal({451, 6, 32}, DType::f32, 4);
+  const Tensor q = normal({451, 6, 32}, DType::f32, 1), k = normal({451, 2, 32}, DType::f32, 2),
+               v = normal({451, 2, 32}, DType::f32, 3), dout = normal({451, 6, 32}, DType::f32, 4);
   const int before = num_threads();
   std::vector<Tensor> first;
   for (int threads : {1, 2, 5}) {
@@ -127,7 +131,8 @@ TEST(Attention, GivesTheSameBitsForAnyNumberOfThreads) {
     const auto [dq, dk, dv] = attention_backward(dout, q, k, v, out, lse, cu, {.scale = 0.1f});
     const std::vector<Tensor> now{out, lse, dq, dk, dv};
     if (first.empty()) first = now;
-    for (size_t i = 0; i < now.size(); ++i) EXPECT_TRUE(same_bits(now[i], first[i])) << "tensor " << i << ", " << threads << " threads";
+    for (size_t i = 0; i < now.size(); ++i)
+      EXPECT_TRUE(same_bits(now[i], first[i])) << "tensor " << i << ", " << threads << " threads";
   }
   set_num_threads(before);
 }
@@ -163,15 +168,25 @@ std::string message_of(const std::function<void()>& f) {
 
 TEST(Attention, RefusesSequencesThatDoNotFit) {
   const Tensor q = normal({5, 4, 16}, DType::f32, 1), k = normal({5, 2, 16}, DType::f32, 2);
-  const auto run = [&](std::vector<int32_t> cu) { return message_of([&] { attention(q, k, k, Tensor::from_vector(cu), {}); }); };
+  const auto run = [&](std::vector<int32_t> cu) {
+    return message_of([&] { attention(q, k, k, Tensor::from_vector(cu), {}); });
+  };
   EXPECT_EQ(run({0, 3, 2, 5}), "attention: cu_seqlens falls from 3 to 2 at sequence 1");
   EXPECT_EQ(run({0, 4}), "attention: cu_seqlens ends at 4, but there are 5 tokens");
   EXPECT_EQ(run({1, 5}), "attention: cu_seqlens must begin with 0, got 1");
-  EXPECT_NE(message_of([&] { attention(q, normal({5, 3, 16}, DType::f32, 2), normal({5, 3, 16}, DType::f32, 2), Tensor::from_vector(std::vector<int32_t>{0, 5}), {}); })
-                .find("multiple of kv heads"),
+  EXPECT_NE(message_of([&] {
+              attention(q, normal({5, 3, 16}, DType::f32, 2), normal({5, 3, 16}, DType::f32, 2),
+                        Tensor::from_vector(std::vector<int32_t>{0, 5}), {});
+            }).find("multiple of kv heads"),
             std::string::npos);
-  EXPECT_NE(message_of([&] { attention(q, k, normal({5, 2, 16}, DType::bf16, 2), Tensor::from_vector(std::vector<int32_t>{0, 5}), {}); }).find("bf16"), std::string::npos);
-  EXPECT_NE(message_of([&] { attention(q, k, k, Tensor::from_vector(std::vector<int32_t>{0, 5}), {.causal = false, .window = 3}); }).find("window"), std::string::npos);
+  EXPECT_NE(message_of([&] {
+              attention(q, k, normal({5, 2, 16}, DType::bf16, 2), Tensor::from_vector(std::vector<int32_t>{0, 5}), {});
+            }).find("bf16"),
+            std::string::npos);
+  EXPECT_NE(message_of([&] {
+              attention(q, k, k, Tensor::from_vector(std::vector<int32_t>{0, 5}), {.causal = false, .window = 3});
+            }).find("window"),
+            std::string::npos);
 }
 
 TEST(PagedAttention, NamesTheSequenceWhosePagesDoNotFit) {
@@ -183,13 +198,16 @@ TEST(PagedAttention, NamesTheSequenceWhosePagesDoNotFit) {
     });
   };
   EXPECT_EQ(run({10, 65}, {0, -1, 1, 3}), "paged_attention: block table of sequence 1 names page 3 at 1, there are 3");
-  EXPECT_EQ(run({10, 129}, {0, -1, 1, 2}), "paged_attention: sequence 1 of 129 tokens needs 3 pages, the block table has room for 2");
+  EXPECT_EQ(run({10, 129}, {0, -1, 1, 2}),
+            "paged_attention: sequence 1 of 129 tokens needs 3 pages, the block table has room for 2");
   EXPECT_EQ(run({0, 65}, {0, -1, 1, 2}), "paged_attention: sequence 0 has 1 new tokens, but kv_len is 0");
   EXPECT_EQ(run({10, 65}, {0, -1, 1, 2}), "no error");
 
   Tensor k_pages = pages.clone(), v_pages = pages.clone();
   const Tensor k = normal({2, 2, 16}, DType::f32, 2);
-  EXPECT_EQ(message_of([&] { paged_write(k, k, Tensor::from_vector(std::vector<int32_t>{0, 192}), k_pages, v_pages); }),
+  EXPECT_EQ(message_of([&] {
+              paged_write(k, k, Tensor::from_vector(std::vector<int32_t>{0, 192}), k_pages, v_pages);
+            }),
             "paged_write: token 1 goes to slot 192, the 3 pages have 192");
 }
 

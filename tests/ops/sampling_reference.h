@@ -18,7 +18,8 @@ inline std::vector<double> filtered_probabilities(std::span<const double> logits
   const size_t n = logits.size();
   std::vector<double> z(logits.begin(), logits.end());
   const double penalty = options.repetition_penalty;
-  for (int32_t id : std::set<int32_t>(history.begin(), history.end())) z[id] = z[id] > 0 ? z[id] / penalty : z[id] * penalty;
+  for (int32_t id : std::set<int32_t>(history.begin(), history.end()))
+    z[id] = z[id] > 0 ? z[id] / penalty : z[id] * penalty;
   for (double& v : z) v /= options.temperature;
 
   std::vector<size_t> order(n);

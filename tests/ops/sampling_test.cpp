@@ -8,6 +8,7 @@
 
 #include "../../runtime/error.h"
 #include "../../runtime/threads.h"
+#include "../oracles.h"
 #include "sampling_reference.h"
 
 namespace tenon::ops {
@@ -63,12 +64,14 @@ TEST(Sampling, FrequenciesMatchTheProbabilities) {
         EXPECT_EQ(seen[i], 0) << "token " << i;
       }
       // Five standard deviations: one false alarm in 10^6 values; the draws are fixed, so none comes by itself.
-      EXPECT_NEAR(static_cast<double>(seen[i]), kDraws * p[i], 5 * std::sqrt(kDraws * p[i] * (1 - p[i])) + 1e-9) << "token " << i;
+      EXPECT_NEAR(static_cast<double>(seen[i]), kDraws * p[i], 5 * std::sqrt(kDraws * p[i] * (1 - p[i])) + 1e-9)
+          << "token " << i;
     }
   }
 }
 
-// The token whose interval of the running sum holds u: what sample() must return but for rounding at an interval's edge.
+// The token whose interval of the running sum holds u: what sample() must return but for rounding at an interval's
+// edge.
 TEST(Sampling, DrawsTheTokenOfTheRunningSum) {
   int64_t compared = 0;
   for (int64_t n : {1, 2, 63, 65, 513, 5000}) {
@@ -94,6 +97,34 @@ TEST(Sampling, DrawsTheTokenOfTheRunningSum) {
   EXPECT_GT(compared, 1000);
 }
 
+TEST(SamplingOracle, DrawsFromTheProbabilitiesOfTransformers) {
+  const std::vector<std::pair<std::string, SamplingOptions>> cases = {
+      {"temperature", {.temperature = 0.6f}},
+      {"top_k", {.top_k = 4}},
+      {"top_p", {.top_p = 0.8f}},
+      {"min_p", {.min_p = 0.1f}},
+      {"r1_eval", {.temperature = 0.6f, .top_p = 0.95f}},
+      {"all", {.temperature = 1.3f, .top_p = 0.9f, .min_p = 0.05f, .top_k = 8}}};
+  ASSERT_EQ(testing::Oracle::names("sampling.").size(), cases.size());
+  for (const auto& [name, options] : cases) {
+    const testing::Oracle o("sampling." + name);
+    const testing::Array exact = o["probs"];
+    const Tensor logits = o.tensor("logits", DType::f32);
+    for (int64_t r = 0; r < 4; ++r) {
+      for (uint64_t element = 0; element < 300; ++element) {
+        const SampleRow row{options, {3, static_cast<uint64_t>(r)}, element};
+        const int32_t token = sample(logits.slice(0, r, r + 1), {&row, 1}).tokens.item<int32_t>();
+        const double u = random_uniform_double(row.key, element);
+        double below = 0;
+        for (int32_t i = 0; i < token; ++i) below += exact.row(r)[i];
+        ASSERT_GT(exact.row(r)[token], 0) << name << ", token " << token;
+        ASSERT_TRUE(below <= u + 1e-6 && below + exact.row(r)[token] >= u - 1e-6)
+            << name << ", token " << token << ", u " << u;
+      }
+    }
+  }
+}
+
 TEST(Sampling, KeepsExactlyTheTiesThatTheDefinitionsName) {
   std::vector<float> row(1000, 0.25f);  // all alike
   const auto kept = [&](const SamplingOptions& options) {
@@ -113,7 +144,8 @@ TEST(Sampling, KeepsExactlyTheTiesThatTheDefinitionsName) {
 TEST(Sampling, GreedyTakesTheFirstOfTheLargest) {
   std::vector<float> row = random_logits(1500, 3, 1);
   row[700] = row[1400] = 9;
-  std::vector<SampleRow> options{{.options = {.temperature = 0}}, {.options = {.temperature = 0, .repetition_penalty = 100}, .history = {}}};
+  std::vector<SampleRow> options{{.options = {.temperature = 0}},
+                                 {.options = {.temperature = 0, .repetition_penalty = 100}, .history = {}}};
   const std::vector<int32_t> history{700};
   options[1].history = history;
   Tensor logits = Tensor::empty({2, 1500}, DType::f32);
@@ -159,7 +191,8 @@ TEST(Sampling, NamesTheRowThatCannotBeSampled) {
   Tensor logits = Tensor::zeros({2, 700}, DType::f32);
   EXPECT_EQ(message(logits, {}), "no error");
   EXPECT_EQ(message(logits, {.options = {.top_p = 0}}), "sample: row 1: top_p must be in (0, 1], got 0");
-  EXPECT_EQ(message(logits, {.options = {.temperature = -1}}), "sample: row 1: temperature must be 0 (greedy) or at least 1e-6, got -1");
+  EXPECT_EQ(message(logits, {.options = {.temperature = -1}}),
+            "sample: row 1: temperature must be 0 (greedy) or at least 1e-6, got -1");
   EXPECT_EQ(message(logits, {.options = {.top_k = -2}}), "sample: row 1: top_k must be 0 (off) or more, got -2");
   EXPECT_EQ(message(logits, {.options = {.min_p = 1.5f}}), "sample: row 1: min_p must be in [0, 1], got 1.5");
   const std::vector<int32_t> history{700};
@@ -169,7 +202,8 @@ TEST(Sampling, NamesTheRowThatCannotBeSampled) {
   EXPECT_EQ(message(logits, {}), "no error");
   for (float bad : {std::numeric_limits<float>::quiet_NaN(), infinity}) {
     logits.row<float>(1)[650] = bad;
-    for (const SampleRow& row : {SampleRow{}, SampleRow{.options = {.top_p = 0.5f}}, SampleRow{.options = {.temperature = 0}}})
+    for (const SampleRow& row :
+         {SampleRow{}, SampleRow{.options = {.top_p = 0.5f}}, SampleRow{.options = {.temperature = 0}}})
       EXPECT_EQ(message(logits, row), "sample: row 1: logits hold NaN or +inf, or forbid every token");
   }
   for (int64_t c = 0; c < 700; ++c) logits.row<float>(1)[c] = -infinity;
