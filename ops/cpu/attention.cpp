@@ -148,11 +148,12 @@ void run(const T* q, const std::vector<Sequence>& sequences, const Widths& w, co
             cache.ready[slot] = 1;
           }
           const KeyBlock& keys = cache.blocks[slot];
-          // Values beyond the last visible key of the item are not touched: a page may hold anything there.
-          const int64_t used = visible_keys(s, item.last - 1, block, options).end;
-          tiles.product(scores, kKeyBlock, {rows_q, w.dim}, keys.keys, kKeyBlock, rows, kKeyBlock, w.dim, false);
+          // Keys that some row sees, and the scores to compute for them. Values beyond are not touched: a page may hold
+          // anything there. Zeros at the end of a row leave its sums as they are, so the count changes no bits.
+          const int64_t used = visible_keys(s, item.last - 1, block, options).end, count = pad_to_tile(used);
+          tiles.product(scores, kKeyBlock, {rows_q, w.dim}, keys.keys, kKeyBlock, rows, count, w.dim, false);
           for (int64_t r = 0; r < rows; ++r)
-            online_softmax_row(scores + r * kKeyBlock, visible_keys(s, item.first + r / group, block, options),
+            online_softmax_row(scores + r * kKeyBlock, count, visible_keys(s, item.first + r / group, block, options),
                                row_max + r, row_sum + r, sums + r * width, width);
           tiles.product(sums, width, {scores, kKeyBlock}, keys.values, keys.value_stride, rows, width, used, true);
         }

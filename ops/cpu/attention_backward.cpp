@@ -91,16 +91,18 @@ void backward_item(const BackwardItem<T>& item, const Sequence& s, const Backwar
     for (int64_t row = first_query * group; row < last_query * group; row += kQueryRows) {
       const int64_t count = std::min(kQueryRows, last_query * group - row);
       const float *q = scratch.q + row * dim, *dout = scratch.dout + row * value_dim;
-      tiles.product(scratch.p, kKeyBlock, {q, dim}, scratch.keys_t, kKeyBlock, count, kKeyBlock, w.dim, false);
-      tiles.product(scratch.ds, kKeyBlock, {dout, value_dim}, scratch.values_t, kKeyBlock, count, kKeyBlock,
-                    w.value_dim, false);
+      // Keys that the last of these queries sees.
+      const int64_t used = visible_keys(s, (row + count - 1) / group, block, options).end, width = pad_to_tile(used);
+      tiles.product(scratch.p, kKeyBlock, {q, dim}, scratch.keys_t, kKeyBlock, count, width, w.dim, false);
+      tiles.product(scratch.ds, kKeyBlock, {dout, value_dim}, scratch.values_t, kKeyBlock, count, width, w.value_dim,
+                    false);
       for (int64_t r = 0; r < count; ++r)
-        softmax_backward_row(scratch.p + r * kKeyBlock, scratch.ds + r * kKeyBlock,
+        softmax_backward_row(scratch.p + r * kKeyBlock, scratch.ds + r * kKeyBlock, width,
                              visible_keys(s, (row + r) / group, block, options), scratch.lse[row + r],
                              scratch.delta[row + r]);
-      tiles.product(scratch.dv, value_dim, {scratch.p, 1, kKeyBlock}, dout, value_dim, keys, value_dim, count, true);
-      tiles.product(scratch.dk, dim, {scratch.ds, 1, kKeyBlock}, q, dim, keys, dim, count, true);
-      tiles.product(scratch.dq + row * dim, dim, {scratch.ds, kKeyBlock}, scratch.keys, dim, count, dim, keys, true);
+      tiles.product(scratch.dv, value_dim, {scratch.p, 1, kKeyBlock}, dout, value_dim, used, value_dim, count, true);
+      tiles.product(scratch.dk, dim, {scratch.ds, 1, kKeyBlock}, q, dim, used, dim, count, true);
+      tiles.product(scratch.dq + row * dim, dim, {scratch.ds, kKeyBlock}, scratch.keys, dim, count, dim, used, true);
     }
     for (int64_t j = 0; j < keys; ++j) {
       // q stands multiplied by scale log2(e), of which dk wants the scale alone.

@@ -8,26 +8,26 @@
 
 namespace tenon::ops::cpu {
 
-TENON_CLONES void online_softmax_row(float* s, VisibleKeys keys, float* maximum, float* sum, float* out,
+TENON_CLONES void online_softmax_row(float* s, int64_t count, VisibleKeys keys, float* maximum, float* sum, float* out,
                                      int64_t width) {
   constexpr float kMasked = -std::numeric_limits<float>::infinity();
   if (keys.begin >= keys.end) {
-    for (int64_t j = 0; j < kKeyBlock; ++j) s[j] = 0;
+    for (int64_t j = 0; j < count; ++j) s[j] = 0;
     return;
   }
   for (int64_t j = 0; j < keys.begin; ++j) s[j] = kMasked;
-  for (int64_t j = keys.end; j < kKeyBlock; ++j) s[j] = kMasked;
+  for (int64_t j = keys.end; j < count; ++j) s[j] = kMasked;
 
   float block_max = kMasked;
 #pragma omp simd reduction(max : block_max)
-  for (int64_t j = 0; j < kKeyBlock; ++j) block_max = s[j] > block_max ? s[j] : block_max;
+  for (int64_t j = 0; j < count; ++j) block_max = s[j] > block_max ? s[j] : block_max;
 
   const float before = *maximum;
   const float now = block_max > before ? block_max : before;
   const float shift = now == kMasked ? 0.0f : now;  // nothing seen yet: every term is 2^-inf = 0
   float block_sum = 0;
 #pragma omp simd reduction(+ : block_sum)
-  for (int64_t j = 0; j < kKeyBlock; ++j) {
+  for (int64_t j = 0; j < count; ++j) {
     s[j] = exp2_nonpositive(s[j] - shift);
     block_sum += s[j];
   }
@@ -42,9 +42,9 @@ TENON_CLONES void online_softmax_row(float* s, VisibleKeys keys, float* maximum,
   for (int64_t c = 0; c < width; ++c) out[c] *= shrink;
 }
 
-TENON_CLONES void softmax_backward_row(float* s, float* dp, VisibleKeys keys, float lse2, float delta) {
+TENON_CLONES void softmax_backward_row(float* s, float* dp, int64_t count, VisibleKeys keys, float lse2, float delta) {
 #pragma omp simd
-  for (int64_t j = 0; j < kKeyBlock; ++j) {
+  for (int64_t j = 0; j < count; ++j) {
     const bool visible = j >= keys.begin && j < keys.end;
     const float p = visible ? exp2_nonpositive(s[j] - lse2) : 0.0f;
     s[j] = p;

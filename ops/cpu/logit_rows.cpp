@@ -30,15 +30,18 @@ TENON_CLONES float block_sum(const float* x, int64_t n, float inverse_temperatur
   return sum;
 }
 
-TENON_CLONES float block_weighted_sum(const float* x, int64_t n, float inverse_temperature, float shift) {
-  float weighted = 0;
-#pragma omp simd reduction(+ : weighted)
+// The same sum, and that of exp(z) z.
+TENON_CLONES float block_sums(const float* x, int64_t n, float inverse_temperature, float shift, double& weighted) {
+  float sum = 0, moment = 0;
+#pragma omp simd reduction(+ : sum, moment)
   for (int64_t c = 0; c < n; ++c) {
     const float z = x[c] * inverse_temperature - shift;
     const float e = exp_nonpositive(z);
-    weighted += e > 0.0f ? e * z : e;  // a forbidden token (-inf) adds nothing; NaN stays
+    sum += e;
+    moment += e > 0.0f ? e * z : e;  // a forbidden token (-inf) adds nothing; NaN stays
   }
-  return weighted;
+  weighted += moment;
+  return sum;
 }
 
 template <class T>
@@ -66,7 +69,8 @@ double LogitSums::lse() const { return maximum + std::log(sum); }
 double LogitSums::entropy() const { return std::log(sum) - weighted / sum; }
 
 float LogitSums::logprob(float x, float inverse_temperature) const {
-  return static_cast<float>(static_cast<double>(x * inverse_temperature) - lse());
+  // Unrounded like the arguments of exp in the sums, where the product and the difference are one fused operation.
+  return static_cast<float>(static_cast<double>(x) * inverse_temperature - lse());
 }
 
 LogitSums sum_logits(const float* x, int64_t n, float inverse_temperature, bool weighted, const LogitBlocks* blocks) {
@@ -81,9 +85,9 @@ LogitSums sum_logits(const float* x, int64_t n, float inverse_temperature, bool 
       total.sum *= shrink;
     }
     total.maximum = maximum;
-    const float sum = block_sum(x + begin, count, inverse_temperature, shift);
+    const float sum = weighted ? block_sums(x + begin, count, inverse_temperature, shift, total.weighted)
+                               : block_sum(x + begin, count, inverse_temperature, shift);
     total.sum += sum;
-    if (weighted) total.weighted += block_weighted_sum(x + begin, count, inverse_temperature, shift);
     if (blocks != nullptr) {
       blocks->sum[begin / kLogitBlock] = sum;
       blocks->maximum[begin / kLogitBlock] = shift;
