@@ -5,32 +5,44 @@
 
 #include "../../runtime/simd.h"
 #include "fast_exp.h"
+#include "lanes.h"
 
 namespace tenon::ops::cpu {
+namespace {
 
-TENON_CLONES void online_softmax_row(float* s, int64_t count, VisibleKeys keys, float* maximum, float* sum, float* out,
-                                     int64_t width) {
-  constexpr float kMasked = -std::numeric_limits<float>::infinity();
-  if (keys.begin >= keys.end) {
-    for (int64_t j = 0; j < count; ++j) s[j] = 0;
+constexpr float kMasked = -std::numeric_limits<float>::infinity();
+
+}  // namespace
+
+TENON_CLONES void online_softmax_row(float* s, int32_t count, VisibleKeys keys, float* maximum, float* sum, float* out,
+                                     int32_t width) {
+  const int32_t begin = static_cast<int32_t>(keys.begin), end = static_cast<int32_t>(keys.end);
+  if (begin >= end) {
+#pragma omp simd
+    for (int32_t j = 0; j < count; ++j) s[j] = 0;
     return;
   }
-  for (int64_t j = 0; j < keys.begin; ++j) s[j] = kMasked;
-  for (int64_t j = keys.end; j < count; ++j) s[j] = kMasked;
-
   float block_max = kMasked;
 #pragma omp simd reduction(max : block_max)
-  for (int64_t j = 0; j < count; ++j) block_max = s[j] > block_max ? s[j] : block_max;
-
+  for (int32_t j = 0; j < count; ++j) {
+    const float score = (j >= begin) & (j < end) ? s[j] : kMasked;
+    block_max = score > block_max ? score : block_max;
+  }
   const float before = *maximum;
   const float now = block_max > before ? block_max : before;
-  const float shift = now == kMasked ? 0.0f : now;  // nothing seen yet: every term is 2^-inf = 0
-  float block_sum = 0;
-#pragma omp simd reduction(+ : block_sum)
-  for (int64_t j = 0; j < count; ++j) {
-    s[j] = exp2_nonpositive(s[j] - shift);
-    block_sum += s[j];
+  const float shift = now == kMasked ? 0.0f : now;  // nothing but -inf so far: every term is 2^-inf = 0
+  Lanes lanes;
+  for (int32_t first = 0; first < count; first += kLanes) {
+#pragma omp simd
+    for (int32_t l = 0; l < kLanes; ++l) {
+      const int32_t j = first + l;
+      const float e = exp2_nonpositive(s[j] - shift);
+      const float p = (j >= begin) & (j < end) ? e : 0.0f;
+      s[j] = p;
+      lanes.lane[l] += p;
+    }
   }
+  const float block_sum = lanes.fold();
   if (now == before) {
     *sum += block_sum;
     return;
@@ -38,15 +50,21 @@ TENON_CLONES void online_softmax_row(float* s, int64_t count, VisibleKeys keys, 
   const float shrink = exp2_nonpositive(before - shift);
   *sum = *sum * shrink + block_sum;
   *maximum = now;
+  if (shrink == 0) {  // the first block: there is nothing yet
 #pragma omp simd
-  for (int64_t c = 0; c < width; ++c) out[c] *= shrink;
+    for (int32_t c = 0; c < width; ++c) out[c] = 0;
+    return;
+  }
+#pragma omp simd
+  for (int32_t c = 0; c < width; ++c) out[c] *= shrink;
 }
 
-TENON_CLONES void softmax_backward_row(float* s, float* dp, int64_t count, VisibleKeys keys, float lse2, float delta) {
+TENON_CLONES void softmax_backward_row(float* s, float* dp, int32_t count, VisibleKeys keys, float lse2, float delta) {
+  const int32_t begin = static_cast<int32_t>(keys.begin), end = static_cast<int32_t>(keys.end);
 #pragma omp simd
-  for (int64_t j = 0; j < count; ++j) {
-    const bool visible = j >= keys.begin && j < keys.end;
-    const float p = visible ? exp2_nonpositive(s[j] - lse2) : 0.0f;
+  for (int32_t j = 0; j < count; ++j) {
+    const float e = exp2_nonpositive(s[j] - lse2);
+    const float p = (j >= begin) & (j < end) ? e : 0.0f;
     s[j] = p;
     dp[j] = p * (dp[j] - delta);
   }
@@ -72,10 +90,13 @@ TENON_CLONES void unpack_row(T* dst, const float* src, int64_t cols, float scale
 
 template <class T>
 TENON_CLONES float dot_row(const T* a, const T* b, int64_t cols) {
-  float sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t c = 0; c < cols; ++c) sum += to_float(a[c]) * to_float(b[c]);
-  return sum;
+  Lanes lanes;
+  int64_t first = 0;
+  for (; first + kLanes <= cols; first += kLanes)
+#pragma omp simd
+    for (int64_t l = 0; l < kLanes; ++l) lanes.lane[l] += to_float(a[first + l]) * to_float(b[first + l]);
+  for (int64_t l = 0; first + l < cols; ++l) lanes.lane[l] += to_float(a[first + l]) * to_float(b[first + l]);
+  return lanes.fold();
 }
 
 TENON_CLONES void unpack_key_pairs(float* dst, const bf16* src, int64_t cols) {

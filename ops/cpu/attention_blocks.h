@@ -18,11 +18,11 @@ struct VisibleKeys {
 
 /// One row of scores s `[count]` into probabilities, with the running maximum and sum and, where the maximum rises, the
 /// output so far `[width]` scaled down.
-void online_softmax_row(float* s, int64_t count, VisibleKeys keys, float* maximum, float* sum, float* out,
-                        int64_t width);
+void online_softmax_row(float* s, int32_t count, VisibleKeys keys, float* maximum, float* sum, float* out,
+                        int32_t width);
 
 /// One row of the backward: s becomes p = 2^(s - lse2), dp becomes ds = p (dp - delta).
-void softmax_backward_row(float* s, float* dp, int64_t count, VisibleKeys keys, float lse2, float delta);
+void softmax_backward_row(float* s, float* dp, int32_t count, VisibleKeys keys, float lse2, float delta);
 
 /// dst `[rows, ld]` = scale * src `[rows, cols]` whose rows stand `stride` apart; columns up to ld are zeroed.
 template <class T>

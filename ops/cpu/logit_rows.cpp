@@ -7,6 +7,7 @@
 #include "../../runtime/simd.h"
 #include "../../runtime/threads.h"
 #include "fast_exp.h"
+#include "lanes.h"
 
 namespace tenon::ops::cpu {
 namespace {
@@ -23,25 +24,34 @@ TENON_CLONES float block_maximum(const float* x, int64_t n, float inverse_temper
   return maximum;
 }
 
-TENON_CLONES float block_sum(const float* x, int64_t n, float inverse_temperature, float shift) {
-  float sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t c = 0; c < n; ++c) sum += exp_nonpositive(x[c] * inverse_temperature - shift);
-  return sum;
-}
-
-// The same sum, and that of exp(z) z.
-TENON_CLONES float block_sums(const float* x, int64_t n, float inverse_temperature, float shift, double& weighted) {
-  float sum = 0, moment = 0;
-#pragma omp simd reduction(+ : sum, moment)
-  for (int64_t c = 0; c < n; ++c) {
+// Of exp(z - shift), and in `moments` of exp(z - shift) (z - shift), z = x * inverse_temperature.
+template <bool kMoments>
+[[gnu::always_inline]] inline float sum_block(const float* x, int64_t n, float inverse_temperature, float shift,
+                                              float* moment) {
+  Lanes sums, moments;
+  const auto add = [&](int64_t c, int64_t l) __attribute__((always_inline)) {
     const float z = x[c] * inverse_temperature - shift;
     const float e = exp_nonpositive(z);
-    sum += e;
-    moment += e > 0.0f ? e * z : e;  // a forbidden token (-inf) adds nothing; NaN stays
-  }
-  weighted += moment;
-  return sum;
+    sums.lane[l] += e;
+    if constexpr (kMoments)
+      moments.lane[l] += e > 0.0f ? e * z : e;  // a forbidden token (-inf) adds nothing; NaN stays
+  };
+  int64_t first = 0;
+  for (; first + kLanes <= n; first += kLanes)
+#pragma omp simd
+    for (int64_t l = 0; l < kLanes; ++l) add(first + l, l);
+  for (int64_t l = 0; first + l < n; ++l) add(first + l, l);
+  if constexpr (kMoments) *moment = moments.fold();
+  return sums.fold();
+}
+
+TENON_CLONES float block_sum(const float* x, int64_t n, float inverse_temperature, float shift) {
+  return sum_block<false>(x, n, inverse_temperature, shift, nullptr);
+}
+
+TENON_CLONES float block_sum_and_moment(const float* x, int64_t n, float inverse_temperature, float shift,
+                                        float* moment) {
+  return sum_block<true>(x, n, inverse_temperature, shift, moment);
 }
 
 template <class T>
@@ -85,8 +95,10 @@ LogitSums sum_logits(const float* x, int64_t n, float inverse_temperature, bool 
       total.sum *= shrink;
     }
     total.maximum = maximum;
-    const float sum = weighted ? block_sums(x + begin, count, inverse_temperature, shift, total.weighted)
+    float moment = 0;
+    const float sum = weighted ? block_sum_and_moment(x + begin, count, inverse_temperature, shift, &moment)
                                : block_sum(x + begin, count, inverse_temperature, shift);
+    total.weighted += moment;
     total.sum += sum;
     if (blocks != nullptr) {
       blocks->sum[begin / kLogitBlock] = sum;
