@@ -103,8 +103,10 @@ void run(const T* q, const std::vector<Sequence>& sequences, const Widths& w, co
   for (const Sequence& s : sequences)
     if (s.q_len > item_queries) most_blocks = std::max(most_blocks, (s.kv_len + kKeyBlock - 1) / kKeyBlock);
 
-  const int64_t shares = num_threads();
-  const QueryPlan plan = plan_queries(sequences, w.kv_heads, item_queries, shares, options);
+  const QueryPlan plan = plan_queries(sequences, w.kv_heads, item_queries, options, [&](int64_t cost) {
+    return shares_of(cost * group * kKeyBlock * (w.dim + w.value_dim));
+  });
+  const int64_t shares = static_cast<int64_t>(plan.share.size()) - 1;
   const int64_t block_floats = kKeyBlock * (w.dim + width);
   const int64_t row_floats = w.dim + kKeyBlock + width + 2;
   const int64_t share_floats = pad_to_tile(item_rows * row_floats) + most_blocks * block_floats;

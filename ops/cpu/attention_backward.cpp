@@ -4,6 +4,7 @@
 //
 //   dp = dout v^T,   ds = p (dp - delta),   delta = dout . out,   dv = p^T dout,   dk = scale ds^T q,   dq = scale ds k
 #include <algorithm>
+#include <numeric>
 #include <vector>
 
 #include "../../runtime/threads.h"
@@ -130,8 +131,9 @@ void attention_backward(const Tensor& dout, const Tensor& q, const Tensor& k, co
     longest = std::max(longest, length);
     cost.insert(cost.end(), w.kv_heads, length * length + 64 * length);
   }
-  const int64_t shares = std::min<int64_t>(num_threads(), static_cast<int64_t>(cost.size()));
-  if (shares == 0) return;
+  if (cost.empty()) return;
+  const int64_t work = std::accumulate(cost.begin(), cost.end(), int64_t{0}) * w.group() * (w.dim + w.value_dim);
+  const int64_t shares = std::min(shares_of(work), static_cast<int64_t>(cost.size()));
   const auto lists = spread_by_cost(cost, shares);
   const int64_t rows = longest * w.group(), floats = BackwardScratch::floats(w, rows);
   auto space = Workspace::host().get<float>(shares * floats);

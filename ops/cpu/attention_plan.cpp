@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <numeric>
 
+#include "../../runtime/threads.h"
+
 namespace tenon::ops::cpu {
 
-QueryPlan plan_queries(const std::vector<Sequence>& sequences, int64_t kv_heads, int64_t block, int64_t shares,
-                       const AttentionOptions& options) {
+QueryPlan plan_queries(const std::vector<Sequence>& sequences, int64_t kv_heads, int64_t block,
+                       const AttentionOptions& options, const std::function<int64_t(int64_t)>& shares_of_cost) {
   QueryPlan plan;
   std::vector<int64_t> cost;
   int64_t total = 0;
@@ -22,6 +24,7 @@ QueryPlan plan_queries(const std::vector<Sequence>& sequences, int64_t kv_heads,
       }
     }
   }
+  const int64_t shares = shares_of_cost(total);
   plan.share.assign(1, 0);
   int64_t sum = 0;
   for (size_t i = 0; i < cost.size(); ++i) {
@@ -34,6 +37,8 @@ QueryPlan plan_queries(const std::vector<Sequence>& sequences, int64_t kv_heads,
   plan.share.back() = static_cast<int64_t>(cost.size());
   return plan;
 }
+
+int64_t shares_of(int64_t multiply_adds) { return std::clamp<int64_t>(multiply_adds / 500'000, 1, num_threads()); }
 
 std::vector<std::vector<int64_t>> spread_by_cost(const std::vector<int64_t>& cost, int64_t shares) {
   std::vector<int64_t> order(cost.size());

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "../attention.h"
@@ -52,8 +53,12 @@ struct QueryPlan {
   std::vector<int64_t> share;
 };
 
-QueryPlan plan_queries(const std::vector<Sequence>& sequences, int64_t kv_heads, int64_t block, int64_t shares,
-                       const AttentionOptions& options);
+/// `shares` says how many shares a total cost, in (query + 4) * blocks, is worth.
+QueryPlan plan_queries(const std::vector<Sequence>& sequences, int64_t kv_heads, int64_t block,
+                       const AttentionOptions& options, const std::function<int64_t(int64_t)>& shares);
+
+/// Shares that so many multiply-adds are worth: one for every 10 us of a core, at most num_threads().
+int64_t shares_of(int64_t multiply_adds);
 
 /// Items given to `shares` lists, the costliest first and each to the list that has least (ties: the first), so no list
 /// is much longer than another.
