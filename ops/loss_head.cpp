@@ -42,11 +42,8 @@ void check_per_token(const char* op, const char* what, const Tensor& x, const Te
 // Tokens of a chunk that have a target, and their logits and gradients. Buffers are made once for all chunks.
 class Chunk {
  public:
-  Chunk(const Tensor& hidden, const Tensor& weight, const PackedWeight* packed)
-      : hidden_(hidden),
-        weight_(weight),
-        packed_(packed),
-        most_(std::min(rows_of_chunk(weight.dim(0)), hidden.dim(0))) {
+  Chunk(const Tensor& hidden, const Tensor& weight, const HeadPacks& packs)
+      : hidden_(hidden), weight_(weight), packs_(packs), most_(std::min(rows_of_chunk(weight.dim(0)), hidden.dim(0))) {
     logits_ = Tensor::empty({most_, weight.dim(0)}, DType::f32, hidden.device());
     tokens_.reserve(most_);
   }
@@ -74,7 +71,7 @@ class Chunk {
 
   const Tensor& compute_logits() {
     rows_logits_ = logits_.slice(0, 0, rows());
-    linear_into(rows_logits_, rows_hidden_, weight_, nullptr, packed_);
+    linear_into(rows_logits_, rows_hidden_, weight_, nullptr, packs_.forward);
     return rows_logits_;
   }
 
@@ -89,7 +86,7 @@ class Chunk {
     if (dweight != nullptr) linear_backward_weight(*dweight, dlogits, rows_hidden_);
     if (dhidden == nullptr) return;
     Tensor rows_dhidden = run_ ? dhidden->slice(0, tokens_.front(), tokens_.back() + 1) : Tensor::like(rows_hidden_);
-    linear_backward_input(rows_dhidden, 0, dlogits, weight_);
+    linear_backward_input(rows_dhidden, 0, dlogits, weight_, packs_.backward);
     if (!run_) scatter(rows_dhidden, *dhidden);
   }
 
@@ -111,7 +108,7 @@ class Chunk {
   }
 
   const Tensor &hidden_, &weight_;
-  const PackedWeight* packed_;
+  HeadPacks packs_;
   int64_t most_;
   std::vector<int64_t> tokens_;
   std::vector<int32_t> targets_;
@@ -147,7 +144,7 @@ TokenLogProbs token_logprobs(const Tensor& hidden, const Tensor& weight, const T
   on_device("token_logprobs", hidden.device(), [&] {
     const MemoryTag tag("workspace");
     const Tensor x = hidden.contiguous(), target = targets.contiguous();
-    Chunk chunk(x, weight, packed);
+    Chunk chunk(x, weight, {.forward = packed});
     std::vector<float> logprob, entropy, lse;
     for (int64_t begin = 0; begin < tokens;) {
       begin = chunk.fill(target.data<int32_t>(), begin);
@@ -167,7 +164,7 @@ TokenLogProbs token_logprobs(const Tensor& hidden, const Tensor& weight, const T
 
 void token_logprobs_backward(const Tensor& dlogprob, const Tensor* dentropy, const Tensor& hidden, const Tensor& weight,
                              const Tensor& targets, const TokenLogProbs& forward, float temperature, Tensor& dhidden,
-                             Tensor* dweight) {
+                             Tensor* dweight, const HeadPacks& packs) {
   const char* op = "token_logprobs_backward";
   check_head(op, hidden, weight, targets, temperature);
   check_per_token(op, "dlogprob", dlogprob, hidden);
@@ -184,7 +181,7 @@ void token_logprobs_backward(const Tensor& dlogprob, const Tensor* dentropy, con
   on_device(op, hidden.device(), [&] {
     const MemoryTag tag("workspace");
     const Tensor x = hidden.contiguous(), target = targets.contiguous();
-    Chunk chunk(x, weight, nullptr);
+    Chunk chunk(x, weight, packs);
     std::vector<float> rows_lse, rows_dlogprob, rows_entropy, rows_dentropy;
     const auto rows_of = [&](const Tensor& from, std::vector<float>& to) {
       to.resize(chunk.rows());
@@ -206,7 +203,7 @@ void token_logprobs_backward(const Tensor& dlogprob, const Tensor* dentropy, con
 
 double token_loss_one_pass(const Tensor& hidden, const Tensor& weight, const Tensor& targets, float temperature,
                            bool with_entropy, const TokenLoss& loss, Tensor* logprob, Tensor* entropy, Tensor* dhidden,
-                           Tensor* dweight) {
+                           Tensor* dweight, const HeadPacks& packs) {
   const char* op = "token_loss_one_pass";
   check_head(op, hidden, weight, targets, temperature);
   if (logprob != nullptr) check_per_token(op, "logprob", *logprob, hidden);
@@ -221,7 +218,7 @@ double token_loss_one_pass(const Tensor& hidden, const Tensor& weight, const Ten
   on_device(op, hidden.device(), [&] {
     const MemoryTag tag("workspace");
     const Tensor x = hidden.contiguous(), target = targets.contiguous();
-    Chunk chunk(x, weight, nullptr);
+    Chunk chunk(x, weight, packs);
     // Per row with a target, and per token of the range that the loss sees.
     std::vector<float> rows_logprob, rows_entropy, rows_lse, rows_dlogprob, range_logprob, range_entropy,
         range_dlogprob;

@@ -31,13 +31,19 @@ struct TokenLogProbs {
 TokenLogProbs token_logprobs(const Tensor& hidden, const Tensor& weight, const Tensor& targets, float temperature,
                              bool with_entropy, const PackedWeight* packed = nullptr);
 
+/// The head's weight in the layouts of its two products; either may be null.
+struct HeadPacks {
+  const PackedWeight* forward = nullptr;   // PackFor::forward: hidden W^T
+  const PackedWeight* backward = nullptr;  // PackFor::backward: dlogits W
+};
+
 /// The reverse: dlogprob f32 `[T]` and, where the entropy has one, dentropy f32 `[T]`. dhidden (like hidden) is
 /// written, dweight (f32 `[V, d]`, may be null) accumulated. `forward` is what token_logprobs returned; with dentropy
 /// its entropy is needed.
 ///   dx_v = dlogprob (1[v = target] - p_v) - dentropy p_v (x_v - lse + entropy)
 void token_logprobs_backward(const Tensor& dlogprob, const Tensor* dentropy, const Tensor& hidden, const Tensor& weight,
                              const Tensor& targets, const TokenLogProbs& forward, float temperature, Tensor& dhidden,
-                             Tensor* dweight);
+                             Tensor* dweight, const HeadPacks& packs = {});
 
 /// The loss of the tokens [begin, end): reads their logprob (and entropy, null when not asked for), fills dlogprob = d
 /// loss / d logprob, returns the loss's part. All arrays have end - begin values; a token without target has logprob 0
@@ -50,7 +56,7 @@ using TokenLoss =
 /// dhidden (like hidden) is written, dweight (f32 `[V, d]`) accumulated, each only where given.
 double token_loss_one_pass(const Tensor& hidden, const Tensor& weight, const Tensor& targets, float temperature,
                            bool with_entropy, const TokenLoss& loss, Tensor* logprob, Tensor* entropy, Tensor* dhidden,
-                           Tensor* dweight);
+                           Tensor* dweight, const HeadPacks& packs = {});
 
 /// hidden `[B, d]`, weight `[V, d]` -> f32 `[B, V]`, for sampling; the bits of token_logprobs' logits before the
 /// temperature.
