@@ -122,7 +122,7 @@ std::vector<T> parse_list(const SettingField& field, std::string_view text, cons
   std::vector<T> out;
   for (const std::string& item : split_list(text)) {
     T value{};
-    check(parse_number(item, value), "{}setting '{}' is a {}, got '{}'", where.empty() ? "" : where + ": ", field.full_name(),
+    check(parse_number(item, value), "{}setting '{}' is {}, got '{}'", where.empty() ? "" : where + ": ", field.full_name(),
           field.type(), text);
     out.push_back(value);
   }
@@ -152,12 +152,12 @@ std::string SettingField::type() const {
     for (size_t i = 0; i < choice.names.size(); ++i) out += (i ? ", " : "") + choice.names[i];
     return out;
   }
-  return std::visit(Overloaded{[](bool*) { return "boolean"; }, [](int32_t*) { return "integer"; }, [](int64_t*) { return "integer"; },
-                               [](uint64_t*) { return "non-negative integer"; }, [](float*) { return "number"; },
-                               [](double*) { return "number"; }, [](std::string*) { return "string"; },
-                               [](std::vector<std::string>*) { return "list of strings"; },
-                               [](std::vector<double>*) { return "list of numbers"; },
-                               [](std::vector<int64_t>*) { return "list of integers"; }},
+  return std::visit(Overloaded{[](bool*) { return "a boolean"; }, [](int32_t*) { return "an integer"; }, [](int64_t*) { return "an integer"; },
+                               [](uint64_t*) { return "a non-negative integer"; }, [](float*) { return "a number"; },
+                               [](double*) { return "a number"; }, [](std::string*) { return "a string"; },
+                               [](std::vector<std::string>*) { return "a list of strings"; },
+                               [](std::vector<double>*) { return "a list of numbers"; },
+                               [](std::vector<int64_t>*) { return "a list of integers"; }},
                     target);
 }
 
@@ -242,7 +242,7 @@ void Settings::set(std::string_view name, std::string_view text, const std::stri
   }
   const std::string prefix = where.empty() ? "" : where + ": ";
   const auto number = [&](auto* v) {
-    check(parse_number(text, *v), "{}setting '{}' is a {}, got '{}'", prefix, field->full_name(), field->type(), text);
+    check(parse_number(text, *v), "{}setting '{}' is {}, got '{}'", prefix, field->full_name(), field->type(), text);
   };
   if (!field->choice.names.empty()) {
     const auto& names = field->choice.names;

@@ -46,7 +46,7 @@ struct SettingField {
   std::string default_text;  // as TOML
 
   std::string full_name() const { return section.empty() ? name : section + "." + name; }
-  std::string type() const;  // "integer", "number", "one of a, b", ...
+  std::string type() const;  // "an integer", "a number", "one of a, b", ...
   std::string text() const;  // the present value, as TOML
 };
 

@@ -29,8 +29,7 @@ struct SettingsToml {
   [[noreturn]] void wrong_type(const SettingField& f, const toml::node& node) const {
     std::ostringstream value;
     node.visit([&](const auto& n) { value << n; });
-    fail("{}: setting '{}' is {}{}, got {}: {}", place_of(node, where), f.full_name(), f.choice.names.empty() ? "a " : "", f.type(),
-         type_name(node), value.str());
+    fail("{}: setting '{}' is {}, got {}: {}", place_of(node, where), f.full_name(), f.type(), type_name(node), value.str());
   }
 
   template <class T>

@@ -94,8 +94,8 @@ TEST(Settings, UnknownSettingNamesTheNearestAndTheLine) {
 
 TEST(Settings, WrongTypeNamesTheLineAndWhatIsExpected) {
   Fixture f;
-  EXPECT_EQ(f.error("[run]\nsteps = 'many'\n"), "x.toml:2: setting 'run.steps' is a integer, got a string: 'many'");
-  EXPECT_EQ(f.error("[run]\nsteps = 1.5\n"), "x.toml:2: setting 'run.steps' is a integer, got a number: 1.5");
+  EXPECT_EQ(f.error("[run]\nsteps = 'many'\n"), "x.toml:2: setting 'run.steps' is an integer, got a string: 'many'");
+  EXPECT_EQ(f.error("[run]\nsteps = 1.5\n"), "x.toml:2: setting 'run.steps' is an integer, got a number: 1.5");
   EXPECT_EQ(f.error("[run]\nseed = -1\n"), "x.toml:2: setting 'run.seed' is a non-negative integer, got an integer: -1");
   EXPECT_EQ(f.error("[run]\nflag = 1\n"), "x.toml:2: setting 'run.flag' is a boolean, got an integer: 1");
   EXPECT_EQ(f.error("[run]\nkind = 'third'\n"), "x.toml:2: setting 'run.kind' is one of first, second, got a string: 'third'");
@@ -118,7 +118,7 @@ TEST(Settings, CommandLineOverridesTheFile) {
   EXPECT_FALSE(f.options.flag);
   EXPECT_NE(error_of([&] { f.settings.read_arguments({"--stepps", "7"}); }).find("'steps'"), std::string::npos);
   EXPECT_NE(error_of([&] { f.settings.read_arguments({"--steps"}); }).find("needs a value"), std::string::npos);
-  EXPECT_NE(error_of([&] { f.settings.read_arguments({"--steps", "many"}); }).find("is a integer, got 'many'"), std::string::npos);
+  EXPECT_NE(error_of([&] { f.settings.read_arguments({"--steps", "many"}); }).find("is an integer, got 'many'"), std::string::npos);
 }
 
 TEST(Settings, ContradictionSaysWhereTheSettingsStand) {
