@@ -1,0 +1,52 @@
+// tenon pretrain | sft | grpo | distill | eval | sample | countdown [SETTINGS.toml ...] [--setting value ...]
+#include <unistd.h>
+
+#include "../jobs.h"
+#include "console.h"
+
+namespace tenon::cli {
+namespace {
+
+const char* description(const std::string& kind) {
+  if (kind == "pretrain") return "train a model on text, from nothing or from a folder";
+  if (kind == "sft") return "fine-tune a model on prompts and completions, or on conversations";
+  if (kind == "grpo") return "reinforcement learning: sample groups of completions, raise those above their group's mean reward";
+  if (kind == "distill") return "train a student on a teacher's next-token distributions";
+  if (kind == "eval") return "sample answers to questions: pass@1, majority vote, pass@k";
+  if (kind == "sample") return "sample completions and keep those that are correct and readable, as training data";
+  return "write the data of the miniature task";
+}
+
+void run(const std::string& kind, const std::vector<std::string>& arguments) {
+  const auto job = rl::make_job(kind);
+  std::vector<std::string> files;
+  try {
+    files = job->settings().read_arguments(arguments);
+  } catch (const Error& e) {
+    throw UsageError(e.what());
+  }
+  for (const std::string& file : files) job->read_toml(file);
+  job->settings().read_arguments(arguments);  // again: the command line wins over the files
+
+  catch_signals();
+  rl::Progress progress = console_progress();
+  rl::RunControl control;
+  control.stop = &stop_requested;
+  control.progress = &progress;
+  const std::string result = job->run(control);
+  print(result + "\n");
+}
+
+}  // namespace
+
+void add_job_commands(CLI::App& app) {
+  for (const std::string& kind : rl::job_kinds()) {
+    CLI::App* command = app.add_subcommand(kind, description(kind));
+    command->allow_extras();
+    command->usage("tenon " + kind + " [SETTINGS.toml ...] [--setting value ...]");
+    command->footer([kind] { return "Settings, from the files and the command line (which wins):\n" + rl::make_job(kind)->settings().help(); });
+    command->callback([command, kind] { run(kind, command->remaining()); });
+  }
+}
+
+}  // namespace tenon::cli
