@@ -43,8 +43,7 @@ void add_job_commands(CLI::App& app) {
   for (const std::string& kind : rl::job_kinds()) {
     CLI::App* command = app.add_subcommand(kind, description(kind));
     command->allow_extras();
-    command->usage("tenon " + kind + " [SETTINGS.toml ...] [--setting value ...]");
-    command->footer([kind] { return "Settings, from the files and the command line (which wins):\n" + rl::make_job(kind)->settings().help(); });
+    command->footer([kind] { return "tenon " + kind + " [SETTINGS.toml ...] [--setting value ...]; the command line wins.\n\nSettings:\n" + rl::make_job(kind)->settings().help(); });
     command->callback([command, kind] { run(kind, command->remaining()); });
   }
 }
