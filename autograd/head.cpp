@@ -7,6 +7,33 @@
 #include "parameters.h"
 
 namespace tenon {
+namespace {
+
+// Gradients that a one-pass loss computes with its value, for a seed of 1; scaled when backward comes.
+struct OnePassGradients {
+  Tensor dhidden, dweight;
+
+  OnePassGradients(const Var& hidden, const Var& weight) {
+    if (grad_enabled() && hidden.requires_grad()) dhidden = Tensor::like(hidden.value());
+    if (grad_enabled() && weight.requires_grad()) {
+      MemoryTag tag("gradients");
+      dweight = Tensor::zeros(weight.shape(), DType::f32, weight.device());
+    }
+  }
+  Tensor* hidden_or_null() { return dhidden.defined() ? &dhidden : nullptr; }
+  Tensor* weight_or_null() { return dweight.defined() ? &dweight : nullptr; }
+
+  Var record_loss(const char* name, const Var& hidden, const Var& weight, double loss) const {
+    return record(name, {hidden, weight}, Tensor::full({}, static_cast<float>(loss), DType::f32, hidden.device()),
+                  [dhidden = dhidden, dweight = dweight](GradContext& g) {
+                    const float seed = g.dy().item<float>();
+                    if (g.needs(0)) g.add(0, seed == 1 ? dhidden : ops::scale(dhidden, seed));
+                    if (g.needs(1)) ops::add_into(g.sink(1), dweight, seed);
+                  });
+  }
+};
+
+}  // namespace
 
 TokenLogProbsVar token_logprobs(const Var& hidden, const Var& weight, const Tensor& targets, float temperature, bool with_entropy) {
   const ops::PackedWeight* packed = weight.parameter() ? weight.parameter()->packed(ops::PackFor::forward) : nullptr;
@@ -31,21 +58,10 @@ TokenLossOut token_loss(const Var& hidden, const Var& weight, const Tensor& targ
   out.logprob = Tensor::empty(tokens, DType::f32, device);
   if (with_entropy) out.entropy = Tensor::empty(tokens, DType::f32, device);
 
-  // The gradients for a seed of 1, made now and scaled when backward comes.
-  Tensor dhidden, dweight;
-  if (grad_enabled() && hidden.requires_grad()) dhidden = Tensor::like(hidden.value());
-  if (grad_enabled() && weight.requires_grad()) {
-    MemoryTag tag("gradients");
-    dweight = Tensor::zeros(weight.shape(), DType::f32, device);
-  }
+  OnePassGradients gradients(hidden, weight);
   const double value = ops::token_loss_one_pass(hidden.value(), weight.value(), targets, temperature, with_entropy, loss, &out.logprob,
-                                                with_entropy ? &out.entropy : nullptr, dhidden.defined() ? &dhidden : nullptr,
-                                                dweight.defined() ? &dweight : nullptr);
-  out.loss = record("token_loss", {hidden, weight}, Tensor::full({}, static_cast<float>(value), DType::f32, device), [dhidden, dweight](GradContext& g) {
-    const float seed = g.dy().item<float>();
-    if (g.needs(0)) g.add(0, seed == 1 ? dhidden : ops::scale(dhidden, seed));
-    if (g.needs(1)) ops::add_into(g.sink(1), dweight, seed);
-  });
+                                                with_entropy ? &out.entropy : nullptr, gradients.hidden_or_null(), gradients.weight_or_null());
+  out.loss = gradients.record_loss("token_loss", hidden, weight, value);
   return out;
 }
 
@@ -82,6 +98,14 @@ Var cross_entropy(const Var& hidden, const Var& weight, const Tensor& targets, c
                       return sum;
                     })
       .loss;
+}
+
+Var distill_loss(const Var& hidden, const Var& weight, const Tensor& teacher_hidden, const Tensor& teacher_weight, const Tensor& token_weight,
+                 const ops::DivergenceOptions& options) {
+  OnePassGradients gradients(hidden, weight);
+  const double value = ops::distill_loss_one_pass(hidden.value(), weight.value(), teacher_hidden, teacher_weight, token_weight, options, nullptr,
+                                                  gradients.hidden_or_null(), gradients.weight_or_null());
+  return gradients.record_loss("distill_loss", hidden, weight, value);
 }
 
 }  // namespace tenon

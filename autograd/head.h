@@ -2,6 +2,7 @@
 // (ops/loss_head.h).
 #pragma once
 
+#include "../ops/distill_head.h"
 #include "../ops/loss_head.h"
 #include "var.h"
 
@@ -28,5 +29,10 @@ TokenLossOut token_loss(const Var& hidden, const Var& weight, const Tensor& targ
 /// -log p(target) summed with weights: `token_weight` f32 `[tokens]`, by default 1 / number of targets (a mean). Targets of -100 are left out, and
 /// so is their part of the head.
 Var cross_entropy(const Var& hidden, const Var& weight, const Tensor& targets, const Tensor* token_weight = nullptr);
+
+/// Divergence of a student from a teacher over the whole vocabulary (ops/distill_head.h): sum over tokens of token_weight f32 `[tokens]` times it. The
+/// teacher's hidden `[tokens, e]` and weight `[vocabulary, e]` have no gradient.
+Var distill_loss(const Var& hidden, const Var& weight, const Tensor& teacher_hidden, const Tensor& teacher_weight, const Tensor& token_weight,
+                 const ops::DivergenceOptions& options);
 
 }  // namespace tenon

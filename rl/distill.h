@@ -71,6 +71,10 @@ class DistillTrainer : private Checkpointed {
  private:
   void save_state(TrainerState&) const override {}
   void load_state(const TrainerState&) override {}
+  struct StepLoss {
+    double loss = 0, divergence = 0, cross_entropy = 0;
+  };
+  StepLoss distill_step(TrainingRun& run, const std::vector<const TokenizedExample*>& batch, double sft_weight);
   std::vector<TokenizedExample> own_completions(const std::vector<int64_t>& rows, int64_t step);
 
   models::Model& model_;

@@ -5,6 +5,7 @@
 namespace tenon::testing {
 
 // The list: every file of entries is declared and called here. Two lines an op.
+std::vector<OpCase> distill_head_cases();
 std::vector<OpCase> rms_norm_cases();
 // products and experts
 // attention, loss head and sampling
@@ -18,6 +19,7 @@ const std::vector<OpCase>& op_table() {
     const auto add = [&all](std::vector<OpCase> cases) {
       for (OpCase& c : cases) all.push_back(std::move(c));
     };
+    add(distill_head_cases());
     add(rms_norm_cases());
     // products and experts
     // attention, loss head and sampling
