@@ -79,7 +79,7 @@ void accumulate(Slot& slot, Tensor grad, bool fresh) {
 }
 
 void Pass::enqueue(const std::shared_ptr<Node>& node) {
-  if (node->queued) return;
+  if (node->queued && !node->released) return;
   check(!node->released, "backward: the graph of '{}' was freed by an earlier backward", node->name);
   check(node->order >= oldest, "recompute: the segment uses the result of '{}', which is not among its inputs", node->name);
   node->queued = true;

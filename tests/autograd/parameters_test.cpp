@@ -128,9 +128,10 @@ TEST(AdamW, ClipsByTheGlobalNormLikePyTorch) {
     const StepResult r = optimizer.step(0, static_cast<float>(o.number("max_norm")));
     EXPECT_NEAR(r.grad_norm, o["norm"][0], 1e-5 * o["norm"][0]);
     const auto clipped = o["clipped_a"];
-    for (const auto& [state_name, tensor] : optimizer.state())
-      if (state_name == "a.exp_avg")
-        for (int64_t i = 0; i < 12; ++i) EXPECT_NEAR(tensor.data<float>()[i], clipped[i], 1e-6) << name;
+    for (const auto& [state_name, tensor] : optimizer.state()) {
+      if (state_name != "a.exp_avg") continue;
+      for (int64_t i = 0; i < 12; ++i) EXPECT_NEAR(tensor.data<float>()[i], clipped[i], 1e-6) << name;
+    }
   }
 }
 
