@@ -99,7 +99,7 @@ Advantages compute_advantages(std::span<const float> rewards, std::span<const fl
 }
 
 LossScale CompletionTokens::scale() const {
-  LossScale scale{.completions = completions(), .all_tokens = tokens()};
+  LossScale scale{.completions = completions()};
   for (int64_t i = 0; i < completions(); ++i)
     if (!masked[i]) scale.tokens += begin[i + 1] - begin[i];
   return scale;
@@ -140,9 +140,9 @@ double GrpoLoss::weight(int64_t i) const {
   switch (options_.loss_type) {
     case GrpoLossType::grpo:
     case GrpoLossType::sapo: return 1 / (length * n);
-    case GrpoLossType::bnpo: return 1 / std::max<double>(1, static_cast<double>(scale_.tokens));
+    case GrpoLossType::bnpo:
     case GrpoLossType::dapo:
-    case GrpoLossType::cispo: return 1 / std::max<double>(1, static_cast<double>(scale_.all_tokens));
+    case GrpoLossType::cispo: return 1 / std::max<double>(1, static_cast<double>(scale_.tokens));
     case GrpoLossType::dr_grpo: return 1 / (n * static_cast<double>(options_.max_completion_length));
     case GrpoLossType::luspo: return 1 / n;
   }

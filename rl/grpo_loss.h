@@ -20,7 +20,7 @@ enum class GrpoLossType {
   grpo,     // mean over tokens of a completion, then over completions
   bnpo,     // mean over all tokens
   dr_grpo,  // sum / (N * max_completion_length) (Liu et al. 2025, arXiv 2503.20783)
-  dapo,     // mean over all tokens, those of masked completions counted too (Yu et al. 2025, arXiv 2503.14476)
+  dapo,     // mean over all tokens too (Yu et al. 2025, arXiv 2503.14476); TRL's bnpo takes each micro-batch's own mean, which we do not offer
   cispo,    // as dapo [the clipped ratio weighs -A logp and has no gradient: MiniMax-M1, arXiv 2506.13585]
   sapo,     // as grpo [a sigmoid of the ratio instead of the clip: arXiv 2511.20347]
   luspo     // sum / N [sequence ratio: arXiv 2602.05261]
@@ -61,7 +61,6 @@ struct GrpoLossOptions {
 struct LossScale {
   int64_t completions = 0;    // masked ones too
   int64_t tokens = 0;         // of completions that are not masked
-  int64_t all_tokens = 0;     // with masked ones
 };
 
 /// Completions laid one behind the other, and what is known of their tokens.
