@@ -1,0 +1,114 @@
+#include "gemm.h"
+
+#include <algorithm>
+
+#include "../../runtime/cpu.h"
+#include "../../runtime/simd.h"
+#include "../../runtime/threads.h"
+#include "onednn.h"
+
+namespace tenon::ops::cpu {
+namespace {
+
+// Multiply-adds below which waking the other threads (1 to 2 us) costs more than they save.
+constexpr int64_t kWorthThreads = 100'000;
+
+/// Calls f(begin, count) with counts from a small set: multiples of 256, then of 64, then the rest.
+template <class F>
+void for_usual_counts(int64_t n, F&& f) {
+  int64_t begin = 0;
+  for (int64_t step : {int64_t{256}, int64_t{64}, int64_t{1}}) {
+    const int64_t count = (n - begin) / step * step;
+    if (count > 0 && (step < 256 || count >= 1024)) {
+      f(begin, count);
+      begin += count;
+    }
+  }
+}
+
+const void* advance(const void* data, int64_t elements, DType dtype) {
+  return static_cast<const char*>(data) + elements * static_cast<int64_t>(size_of(dtype));
+}
+
+void multiply(int64_t m, int64_t n, int64_t k, DType in, const Matrix& a, const Matrix& b, bool packed, void* c, DType out, int64_t ldc,
+              float beta) {
+  if (m == 0 || n == 0) return;
+  onednn::Product product{.n = n,
+                          .lda = a.ld,
+                          .ldb = b.ld,
+                          .ldc = ldc,
+                          .in = in,
+                          .out = out,
+                          .trans_a = a.transposed,
+                          .trans_b = b.transposed,
+                          .packed_b = packed,
+                          .accumulate = beta != 0,
+                          .one_thread = m * n * k < kWorthThreads};
+  // Of activations transposed the rows are what is summed over, as in weight gradients: that is the number that varies. bf16 results would round between
+  // the parts.
+  if (a.transposed && out == DType::f32) {
+    product.m = m;
+    for_usual_counts(k, [&](int64_t begin, int64_t count) {
+      product.k = count;
+      onednn::multiply(product, advance(a.data, begin * a.ld, in), advance(b.data, b.transposed ? begin : begin * b.ld, in), c);
+      product.accumulate = true;
+    });
+    return;
+  }
+  product.k = k;
+  for_usual_counts(m, [&](int64_t begin, int64_t count) {
+    product.m = count;
+    onednn::multiply(product, advance(a.data, a.transposed ? begin : begin * a.ld, in), b.data,
+                     const_cast<void*>(advance(c, begin * ldc, out)));
+  });
+}
+
+template <class To, class From>
+TENON_CLONES void convert(To* y, const From* x, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) y[i] = from_float<To>(to_float(x[i]));
+}
+
+template <class To, class From>
+TENON_CLONES void convert_add(To* y, const From* x, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) y[i] = from_float<To>(to_float(y[i]) + to_float(x[i]));
+}
+
+}  // namespace
+
+DType product_dtype(DType a, DType b) { return a == DType::bf16 && b == DType::bf16 && has_native_bf16() ? DType::bf16 : DType::f32; }
+
+void gemm(int64_t m, int64_t n, int64_t k, DType in, const Matrix& a, const Matrix& b, void* c, DType out, int64_t ldc, float beta) {
+  multiply(m, n, k, in, a, b, /*packed=*/false, c, out, ldc, beta);
+}
+
+size_t gemm_packed_bytes(int64_t k, int64_t n, DType in) { return onednn::packed_bytes(k, n, in); }
+
+void gemm_pack(int64_t k, int64_t n, DType in, const Matrix& b, void* packed) { onednn::pack(k, n, in, b.data, b.ld, b.transposed, packed); }
+
+void gemm_packed(int64_t m, int64_t n, int64_t k, DType in, const Matrix& a, const void* packed_b, void* c, DType out, int64_t ldc, float beta) {
+  multiply(m, n, k, in, a, {packed_b, 0}, /*packed=*/true, c, out, ldc, beta);
+}
+
+void convert_into(Tensor& y, float beta, const Tensor& x) {
+  for_float_types(y.dtype(), [&]<class To>() {
+    for_float_types(x.dtype(), [&]<class From>() {
+      To* to = y.data<To>();
+      const From* from = x.data<From>();
+      parallel_for(x.numel(), 1 << 14, [&](int64_t begin, int64_t end) {
+        beta != 0 ? convert_add(to + begin, from + begin, end - begin) : convert(to + begin, from + begin, end - begin);
+      });
+    });
+  });
+}
+
+Tensor converted(const Tensor& x, DType dtype) {
+  Tensor dense = x.contiguous();
+  if (dense.dtype() == dtype) return dense;
+  Tensor y = Tensor::empty(x.shape(), dtype, x.device());
+  convert_into(y, 0, dense);
+  return y;
+}
+
+}  // namespace tenon::ops::cpu
