@@ -1,0 +1,13 @@
+// The router's losses on the CPU; arguments are checked by ops/router_losses.cpp.
+#pragma once
+
+#include "../router_losses.h"
+
+namespace tenon::ops::cpu {
+
+void load_balancing_loss(LoadBalancing& result, const Tensor& logits, const Tensor& experts);
+void load_balancing_loss_backward(Tensor& dlogits, const Tensor& dloss, const Tensor& logits, const Tensor& load);
+void router_z_loss(Tensor& loss, const Tensor& logits);
+void router_z_loss_backward(Tensor& dlogits, const Tensor& dloss, const Tensor& logits);
+
+}  // namespace tenon::ops::cpu

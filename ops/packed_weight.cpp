@@ -1,0 +1,17 @@
+#include "packed_weight.h"
+
+#include "../runtime/check.h"
+#include "cpu/packed_weight.h"
+#include "dispatch.h"
+
+namespace tenon::ops {
+
+std::shared_ptr<const PackedWeight> pack_weight(const Tensor& w, PackFor use, std::shared_ptr<const PackedWeight> reuse) {
+  check_float("pack_weight", {{"w", w}});
+  check(w.rank() == 2 || w.rank() == 3, "pack_weight: w must be [out, in] or [experts, out, in], it is {}", w.shape());
+  std::shared_ptr<const PackedWeight> packed;
+  on_device("pack_weight", w.device(), [&] { packed = cpu::pack_weight(w, use, std::move(reuse)); });
+  return packed;
+}
+
+}  // namespace tenon::ops
