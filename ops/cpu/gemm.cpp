@@ -1,6 +1,6 @@
 #include "gemm.h"
 
-#include <algorithm>
+#include <cstring>
 
 #include "../../runtime/cpu.h"
 #include "../../runtime/simd.h"
@@ -33,6 +33,10 @@ const void* advance(const void* data, int64_t elements, DType dtype) {
 void multiply(int64_t m, int64_t n, int64_t k, DType in, const Matrix& a, const Matrix& b, bool packed, void* c, DType out, int64_t ldc,
               float beta) {
   if (m == 0 || n == 0) return;
+  if (k == 0) {
+    for (int64_t r = 0; beta == 0 && r < m; ++r) std::memset(const_cast<void*>(advance(c, r * ldc, out)), 0, static_cast<size_t>(n) * size_of(out));
+    return;
+  }
   onednn::Product product{.n = n,
                           .lda = a.ld,
                           .ldb = b.ld,

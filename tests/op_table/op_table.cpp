@@ -8,6 +8,12 @@ namespace tenon::testing {
 std::vector<OpCase> distill_head_cases();
 std::vector<OpCase> rms_norm_cases();
 // products and experts
+std::vector<OpCase> matmul_cases();
+std::vector<OpCase> linear_cases();
+std::vector<OpCase> grouped_linear_cases();
+std::vector<OpCase> expert_plan_cases();
+std::vector<OpCase> routing_cases();
+std::vector<OpCase> router_losses_cases();
 // attention, loss head and sampling
 std::vector<OpCase> attention_cases();
 std::vector<OpCase> loss_head_cases();
@@ -22,6 +28,12 @@ const std::vector<OpCase>& op_table() {
     add(distill_head_cases());
     add(rms_norm_cases());
     // products and experts
+    add(matmul_cases());
+    add(linear_cases());
+    add(grouped_linear_cases());
+    add(expert_plan_cases());
+    add(routing_cases());
+    add(router_losses_cases());
     // attention, loss head and sampling
     add(attention_cases());
     add(loss_head_cases());
