@@ -38,7 +38,7 @@ struct Threads {
   int before;
 };
 
-class LinearRows : public testing::TestWithParam<std::tuple<DType, int, int, bool>> {};
+class LinearRows : public ::testing::TestWithParam<std::tuple<DType, int, int, bool>> {};
 
 // The sampler computes one row a sequence, training thousands: their log-probabilities must be the same numbers.
 TEST_P(LinearRows, DoNotDependOnTheirNumber) {
@@ -62,8 +62,8 @@ TEST_P(LinearRows, DoNotDependOnTheirNumber) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, LinearRows,
-                         testing::Combine(testing::Values(DType::f32, DType::bf16), testing::Values(64, 97, 576, 1536), testing::Values(64, 100, 192),
-                                          testing::Bool()));
+                         ::testing::Combine(::testing::Values(DType::f32, DType::bf16), ::testing::Values(64, 97, 576, 1536), ::testing::Values(64, 100, 192),
+                                          ::testing::Bool()));
 
 TEST(Linear, PackedAgreesWithPlain) {
   for (DType dtype : {DType::f32, DType::bf16}) {
