@@ -13,16 +13,19 @@ Shape product_shape(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b
   check_same_device("matmul", {{"a", a}, {"b", b}});
   check_same_dtype("matmul", {{"a", a}, {"b", b}});
   const auto fits = [&] {
-    if (a.rank() < 2 || b.rank() < 2 || (b.rank() != 2 && b.rank() != a.rank())) return false;
-    for (int i = 0; b.rank() > 2 && i < a.rank() - 2; ++i)
-      if (a.dim(i) != b.dim(i)) return false;
+    if (a.rank() < 2 || b.rank() < 2) return false;
+    if (a.rank() > 2 && b.rank() > 2) {
+      if (a.rank() != b.rank()) return false;
+      for (int i = 0; i < a.rank() - 2; ++i)
+        if (a.dim(i) != b.dim(i)) return false;
+    }
     return a.dim(trans_a ? -2 : -1) == b.dim(trans_b ? -1 : -2);
   };
-  check(fits(), "matmul: a {}{} and b {}{} do not fit: [..., m, k] and [..., k, n] or [k, n] are wanted", a.shape(), trans_a ? " transposed" : "", b.shape(),
-        trans_b ? " transposed" : "");
-  Shape shape = a.shape();
-  shape[a.rank() - 2] = a.dim(trans_a ? -1 : -2);
-  shape[a.rank() - 1] = b.dim(trans_b ? -2 : -1);
+  check(fits(), "matmul: a {}{} and b {}{} do not fit: [..., m, k] and [..., k, n] are wanted, leading dims alike or on one side only", a.shape(),
+        trans_a ? " transposed" : "", b.shape(), trans_b ? " transposed" : "");
+  Shape shape = a.rank() >= b.rank() ? a.shape() : b.shape();
+  shape[shape.rank() - 2] = a.dim(trans_a ? -1 : -2);
+  shape[shape.rank() - 1] = b.dim(trans_b ? -2 : -1);
   return shape;
 }
 
