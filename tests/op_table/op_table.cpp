@@ -5,8 +5,16 @@
 namespace tenon::testing {
 
 // The list: every file of entries is declared and called here. Two lines an op.
-std::vector<OpCase> distill_head_cases();
+std::vector<OpCase> elementwise_cases();
+std::vector<OpCase> activations_cases();
+std::vector<OpCase> reduce_cases();
+std::vector<OpCase> cast_cases();
+std::vector<OpCase> indexing_cases();
 std::vector<OpCase> rms_norm_cases();
+std::vector<OpCase> rope_cases();
+std::vector<OpCase> swiglu_cases();
+std::vector<OpCase> softmax_cases();
+std::vector<OpCase> adamw_cases();
 // products and experts
 std::vector<OpCase> matmul_cases();
 std::vector<OpCase> linear_cases();
@@ -18,6 +26,7 @@ std::vector<OpCase> router_losses_cases();
 std::vector<OpCase> attention_cases();
 std::vector<OpCase> loss_head_cases();
 std::vector<OpCase> sampling_cases();
+std::vector<OpCase> distill_head_cases();
 
 const std::vector<OpCase>& op_table() {
   static const std::vector<OpCase> table = [] {
@@ -25,8 +34,16 @@ const std::vector<OpCase>& op_table() {
     const auto add = [&all](std::vector<OpCase> cases) {
       for (OpCase& c : cases) all.push_back(std::move(c));
     };
-    add(distill_head_cases());
+    add(elementwise_cases());
+    add(activations_cases());
+    add(reduce_cases());
+    add(cast_cases());
+    add(indexing_cases());
     add(rms_norm_cases());
+    add(rope_cases());
+    add(swiglu_cases());
+    add(softmax_cases());
+    add(adamw_cases());
     // products and experts
     add(matmul_cases());
     add(linear_cases());
@@ -38,6 +55,7 @@ const std::vector<OpCase>& op_table() {
     add(attention_cases());
     add(loss_head_cases());
     add(sampling_cases());
+    add(distill_head_cases());
     return all;
   }();
   return table;
