@@ -81,7 +81,7 @@ class ExecReward {
     if (options_.sandbox) {
       process_ = std::make_unique<LineProcess>(sandboxed(command_, *options_.sandbox));
     } else {
-      process_ = std::make_unique<LineProcess>(std::vector<std::string>{"/bin/sh", "-c", "exec " + command_});
+      process_ = std::make_unique<LineProcess>(std::vector<std::string>{"/bin/sh", "-c", command_});
     }
   }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <sstream>
 
 #include "../../runtime/check.h"
 #include "subprocess.h"
@@ -17,12 +18,17 @@ namespace {
 // counts all processes of an id.
 constexpr int kFirstUser = 64000, kUsers = 1000;
 
-std::string program_folder(const std::string& command) {
-  const std::string word = command.substr(0, command.find_first_of(" \t\n"));
-  if (word.find('/') == std::string::npos) return "";
-  std::error_code error;
-  const fs::path path = fs::canonical(word, error);
-  return error ? "" : path.parent_path().string();
+// Folders of the files that the command names: its program, a script.
+std::vector<std::string> named_folders(const std::string& command) {
+  std::vector<std::string> out;
+  std::istringstream words(command);
+  for (std::string word; words >> word;) {
+    if (word.find('/') == std::string::npos) continue;
+    std::error_code error;
+    const fs::path path = fs::canonical(word, error);
+    if (!error && fs::is_regular_file(path)) out.push_back(path.parent_path().string());
+  }
+  return out;
 }
 
 }  // namespace
@@ -48,7 +54,9 @@ std::vector<std::string> sandboxed(const std::string& command, const SandboxLimi
   // A read-only bind still lets one talk to sockets in it, and those live in /run and /tmp.
   add({"--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--perms", "1777", "--size", bytes, "--tmpfs", "/dev/shm",
        "--remount-ro", "/dev", "--size", "4096", "--tmpfs", "/run", "--perms", "1777", "--size", bytes, "--tmpfs", "/tmp"});
-  for (const std::string& folder : {here, program_folder(command)}) {
+  std::vector<std::string> needed = named_folders(command);
+  needed.push_back(here);
+  for (const std::string& folder : needed) {
     if (folder.rfind("/tmp/", 0) == 0 || folder.rfind("/run/", 0) == 0) add({"--ro-bind", folder, folder});
   }
   add({"--chdir", here, "--setenv", "HOME", "/tmp", "--setenv", "TMPDIR", "/tmp", "--"});
@@ -59,7 +67,7 @@ std::vector<std::string> sandboxed(const std::string& command, const SandboxLimi
   const int64_t cpu = std::max<int64_t>(1, static_cast<int64_t>(std::ceil(limits.cpu_seconds)));
   add({"prlimit", "--core=0", "--cpu=" + std::to_string(cpu) + ":" + std::to_string(cpu + 1),
        "--as=" + std::to_string(limits.memory_mb << 20), "--nproc=" + std::to_string(limits.processes), "--fsize=" + bytes, "/bin/sh",
-       "-c", "exec " + command});
+       "-c", command});
   return argv;
 }
 

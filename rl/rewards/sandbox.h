@@ -18,7 +18,8 @@ struct SandboxLimits {
   int64_t file_mb = 16;  // a file, and the whole of /tmp
 };
 
-/// The command line that runs `command` (for /bin/sh) in the cage. The present folder and that of the program stay visible.
+/// The command line that runs `command` (for /bin/sh) in the cage. The present folder and those of the
+/// files that the command names stay visible.
 std::vector<std::string> sandboxed(const std::string& command, const SandboxLimits& limits);
 
 /// Why the cage cannot be used here ("bwrap: No permissions to create new namespace ..."); empty when it can. Asked once, by trying.
