@@ -83,7 +83,7 @@ function(tenon_join_floors)
   add_library(tenon::tenon ALIAS tenon)
   tenon_private_options(tenon)
   set_target_properties(tenon PROPERTIES LINKER_LANGUAGE CXX)
-  target_include_directories(tenon INTERFACE $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>
+  target_include_directories(tenon SYSTEM INTERFACE $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>
                                              $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
   target_link_libraries(tenon PRIVATE OpenMP::OpenMP_CXX DNNL::dnnl fmt::fmt PCRE2::pcre2-8 utf8proc::utf8proc Threads::Threads)
 endfunction()

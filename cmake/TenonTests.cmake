@@ -20,3 +20,16 @@ foreach(floor IN LISTS TENON_FLOORS)
   endif()
   gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60 PROPERTIES LABELS ${floor} TIMEOUT 300)
 endforeach()
+
+# A separate project that finds an installed Tenon, or has it as a subdirectory. The floors must be complete, and no sanitizer in
+# them, which the host would have to share.
+if(TENON_INSTALL AND NOT TENON_SANITIZE AND "rl" IN_LIST TENON_FLOORS)
+  get_target_property(options tenon COMPILE_OPTIONS)
+  foreach(mode find subdirectory)
+    add_test(NAME install.${mode}
+             COMMAND ${CMAKE_COMMAND} -DMODE=${mode} -DSOURCE=${PROJECT_SOURCE_DIR} -DBUILD=${PROJECT_BINARY_DIR}
+                     -DCOMPILER=${CMAKE_CXX_COMPILER} -DLAUNCHER=${CMAKE_CXX_COMPILER_LAUNCHER} "-DOPTIONS=${options}"
+                     "-DRELEASE_FLAGS=${CMAKE_CXX_FLAGS_RELEASE}" -P ${PROJECT_SOURCE_DIR}/tests/install/install_test.cmake)
+    set_tests_properties(install.${mode} PROPERTIES LABELS "install;slow" TIMEOUT 1800)
+  endforeach()
+endif()

@@ -1,0 +1,44 @@
+# cmake -DMODE=find|subdirectory -DSOURCE=... -DBUILD=... [-DOPTIONS=...] -P install_test.cmake
+#
+# Builds and runs tests/install/host against an installed Tenon, or with Tenon's tree as its subdirectory. In the latter case the
+# host compiles with the options of Tenon's own build, so that ccache has every object already.
+set(work ${BUILD}/install-test-${MODE})
+file(REMOVE_RECURSE ${work})
+
+function(run what)
+  execute_process(COMMAND ${ARGN} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  if(NOT result EQUAL 0)
+    message(FATAL_ERROR "${what} failed:\n${output}")
+  endif()
+  set(output "${output}" PARENT_SCOPE)
+endfunction()
+
+set(configure ${CMAKE_COMMAND} -G Ninja -S ${SOURCE}/tests/install/host -B ${work}/build -DCMAKE_BUILD_TYPE=Release
+              -DCMAKE_CXX_COMPILER=${COMPILER} -DCMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER})
+if(MODE STREQUAL "find")
+  run("installing" ${CMAKE_COMMAND} --install ${BUILD} --prefix ${work}/prefix)
+  run("configuring the host" ${configure} -DCMAKE_PREFIX_PATH=${work}/prefix)
+  # What was installed must do without the tree: every header of it compiles alone.
+  file(GLOB_RECURSE headers RELATIVE ${work}/prefix/include ${work}/prefix/include/tenon/*.h)
+  list(LENGTH headers count)
+  if(count LESS 20)
+    message(FATAL_ERROR "only ${count} headers were installed")
+  endif()
+  set(all "")
+  foreach(header IN LISTS headers)
+    string(APPEND all "#include <${header}>\n")
+  endforeach()
+  file(WRITE ${work}/all.cpp "${all}int main() {}\n")
+  run("compiling all installed headers" ${COMPILER} -std=c++20 -Wall -Wextra -Wno-missing-field-initializers -Werror
+      -I${work}/prefix/include -fsyntax-only ${work}/all.cpp)
+else()
+  run("configuring the host" ${configure} -DTENON_TREE=${SOURCE} "-DHOST_OPTIONS=${OPTIONS}"
+      "-DCMAKE_CXX_FLAGS_RELEASE=${RELEASE_FLAGS}")
+endif()
+run("building the host" ${CMAKE_COMMAND} --build ${work}/build -j 2)
+run("custom_op" ${work}/build/custom_op)
+run("training_loop" ${work}/build/training_loop ${work}/little)
+if(NOT output STREQUAL "training loop: ok\n")
+  message(FATAL_ERROR "the library printed something:\n${output}")
+endif()
+file(REMOVE_RECURSE ${work})
