@@ -65,7 +65,7 @@ std::string Progress::line(int64_t step, const Metrics& metrics) const {
   }
   for (const auto& [name, value] : metrics) {
     std::string part = "  " + name + " " + short_number(value);
-    if (terminal_ && out.size() + part.size() >= static_cast<size_t>(width_)) break;
+    if (out.size() + part.size() >= static_cast<size_t>(width_)) break;
     out += part;
   }
   if (terminal_ && out.size() >= static_cast<size_t>(width_)) out.resize(static_cast<size_t>(std::max(1, width_ - 1)));

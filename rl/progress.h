@@ -18,8 +18,8 @@ using TextSink = std::function<void(std::string_view)>;
 class Progress {
  public:
   Progress() = default;  // says nothing
-  /// `terminal`: the sink understands carriage return; `width` columns of it are used.
-  Progress(TextSink sink, bool terminal, int width = 100);
+  /// `terminal`: the sink understands carriage return. A line gets as many metrics as fit into `width` columns.
+  Progress(TextSink sink, bool terminal, int width = 140);
 
   /// A phase of `total` steps of which `done` are finished already (a resumed run).
   void begin(std::string title, int64_t total, int64_t done = 0);
@@ -35,7 +35,7 @@ class Progress {
 
   TextSink sink_;
   bool terminal_ = false;
-  int width_ = 100;
+  int width_ = 140;
   std::string title_;
   int64_t total_ = 0, first_ = 0, last_ = 0;
   size_t shown_ = 0;  // columns of the bar on the screen

@@ -41,7 +41,7 @@ void catch_signals() {
 
 rl::Progress console_progress() {
   const bool terminal = ::isatty(STDERR_FILENO) == 1;
-  int width = 100;
+  int width = 140;  // of a line in a pipe
   winsize size{};
   if (terminal && ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20) width = size.ws_col;
   return {write_error, terminal, width};

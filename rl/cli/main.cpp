@@ -1,13 +1,31 @@
 // tenon: training, generation and evaluation from the command line.
 //
 // Exit codes: 0, 1 for an error (one line on standard error), 2 for a mistake on the command line, 130 when interrupted.
+#include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <string>
+#include <vector>
 
 #include "../../runtime/threads.h"
 #include "console.h"
 
 namespace {
+
+// --threads N belongs to every command. Commands hand words they do not know to their settings, so it is taken out before.
+void take_threads(std::vector<std::string>& words) {
+  for (size_t i = 0; i < words.size(); ++i) {
+    if (words[i] != "--threads" && words[i].rfind("--threads=", 0) != 0) continue;
+    const bool joined = words[i].size() > 9;
+    const std::string value = joined ? words[i].substr(10) : i + 1 < words.size() ? words[i + 1] : "";
+    if (value.empty() || value.size() > 4 || value.find_first_not_of("0123456789") != std::string::npos || std::stoi(value) == 0) {
+      throw tenon::cli::UsageError("--threads needs a number of threads, got '" + value + "'");
+    }
+    tenon::set_num_threads(std::stoi(value));
+    words.erase(words.begin() + static_cast<std::ptrdiff_t>(i), words.begin() + static_cast<std::ptrdiff_t>(i + (joined ? 1 : 2)));
+    --i;
+  }
+}
 
 void complain(const char* what) { std::fprintf(stderr, "tenon: error: %s\n", what); }
 
@@ -17,12 +35,8 @@ int main(int argc, char** argv) {
   using namespace tenon;
   CLI::App app("Tenon trains reasoning models: pretraining, fine-tuning, GRPO, distillation, evaluation.", "tenon");
   app.require_subcommand(1);
-  app.fallthrough();
-  int threads = 0;
-  app.add_option("--threads", threads, "threads to compute with (default: all)")->check(CLI::PositiveNumber);
-  app.parse_complete_callback([&] {
-    if (threads > 0) set_num_threads(threads);
-  });
+  std::string unused;
+  app.add_option("--threads", unused, "threads to compute with (default: all); may stand anywhere");
   cli::add_job_commands(app);
   cli::add_recipe_command(app);
   cli::add_generate_commands(app);
@@ -32,7 +46,10 @@ int main(int argc, char** argv) {
   cli::add_info_command(app);
   try {
     cli::show_log();
-    app.parse(argc, argv);
+    std::vector<std::string> words(argv + 1, argv + argc);
+    take_threads(words);
+    std::reverse(words.begin(), words.end());  // CLI11 takes them from the back
+    app.parse(std::move(words));
     return 0;
   } catch (const CLI::Success& help) {
     return app.exit(help);
