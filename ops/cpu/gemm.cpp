@@ -5,6 +5,7 @@
 #include "../../runtime/cpu.h"
 #include "../../runtime/simd.h"
 #include "../../runtime/threads.h"
+#include "gemm_tiles.h"
 #include "onednn.h"
 
 namespace tenon::ops::cpu {
@@ -30,11 +31,20 @@ const void* advance(const void* data, int64_t elements, DType dtype) {
   return static_cast<const char*>(data) + elements * static_cast<int64_t>(size_of(dtype));
 }
 
+bool by_tiles(DType in) { return in == DType::bf16 && tiles::available(); }
+
 void multiply(int64_t m, int64_t n, int64_t k, DType in, const Matrix& a, const Matrix& b, bool packed, void* c, DType out, int64_t ldc,
               float beta) {
   if (m == 0 || n == 0) return;
   if (k == 0) {
     for (int64_t r = 0; beta == 0 && r < m; ++r) std::memset(const_cast<void*>(advance(c, r * ldc, out)), 0, static_cast<size_t>(n) * size_of(out));
+    return;
+  }
+  if (by_tiles(in)) {
+    if (packed)
+      tiles::multiply_packed(m, n, k, a, b.data, c, out, ldc, beta);
+    else
+      tiles::multiply(m, n, k, a, b, c, out, ldc, beta);
     return;
   }
   onednn::Product product{.n = n,
@@ -87,9 +97,16 @@ void gemm(int64_t m, int64_t n, int64_t k, DType in, const Matrix& a, const Matr
   multiply(m, n, k, in, a, b, /*packed=*/false, c, out, ldc, beta);
 }
 
-size_t gemm_packed_bytes(int64_t k, int64_t n, DType in) { return onednn::packed_bytes(k, n, in); }
+size_t gemm_packed_bytes(int64_t k, int64_t n, DType in) {
+  return by_tiles(in) ? static_cast<size_t>(tiles::packed_bytes(k, n)) : onednn::packed_bytes(k, n, in);
+}
 
-void gemm_pack(int64_t k, int64_t n, DType in, const Matrix& b, void* packed) { onednn::pack(k, n, in, b.data, b.ld, b.transposed, packed); }
+void gemm_pack(int64_t k, int64_t n, DType in, const Matrix& b, void* packed) {
+  if (by_tiles(in))
+    tiles::pack(k, n, b, packed);
+  else
+    onednn::pack(k, n, in, b.data, b.ld, b.transposed, packed);
+}
 
 void gemm_packed(int64_t m, int64_t n, int64_t k, DType in, const Matrix& a, const void* packed_b, void* c, DType out, int64_t ldc, float beta) {
   multiply(m, n, k, in, a, {packed_b, 0}, /*packed=*/true, c, out, ldc, beta);
