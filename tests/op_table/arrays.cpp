@@ -3,12 +3,22 @@
 #include <algorithm>
 #include <numeric>
 
+#include "../../runtime/threads.h"
+
 namespace tenon::testing {
 namespace {
 
 double in_dtype(double value, DType dtype) {
   const float f = static_cast<float>(value);
   return dtype == DType::bf16 ? to_float(from_float<bf16>(f)) : f;
+}
+
+Array scaled(const std::vector<float>& drawn, const Shape& shape, double offset, double factor) {
+  Array a(shape);
+  parallel_for(a.numel(), 1 << 16, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) a[i] = offset + factor * drawn[static_cast<size_t>(i)];
+  });
+  return a;
 }
 
 }  // namespace
@@ -18,10 +28,12 @@ Array as_f32(Array a) {
   return a;
 }
 
-Array rounded(const Array& a, DType dtype) {
-  Array out = a;
-  if (a.kind == Kind::i32) return out;
-  for (double& v : out.values) v = in_dtype(v, a.kind == Kind::f32 ? DType::f32 : dtype);
+Array rounded(Array out, DType dtype) {
+  if (out.kind == Kind::i32) return out;
+  const DType to = out.kind == Kind::f32 ? DType::f32 : dtype;
+  parallel_for(out.numel(), 1 << 16, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) out[i] = in_dtype(out[i], to);
+  });
   return out;
 }
 
@@ -52,15 +64,15 @@ Array to_array(const Tensor& t) {
 }
 
 Array Draw::normal(const Shape& shape, double mean, double std) {
-  Array a(shape);
-  for (double& v : a.values) v = mean + std * rng_.normal();
-  return a;
+  std::vector<float> drawn(static_cast<size_t>(shape.numel()));
+  fill_normal(next_key(), 0, drawn);
+  return scaled(drawn, shape, mean, std);
 }
 
 Array Draw::uniform(const Shape& shape, double low, double high) {
-  Array a(shape);
-  for (double& v : a.values) v = low + (high - low) * rng_.uniform();
-  return a;
+  std::vector<float> drawn(static_cast<size_t>(shape.numel()));
+  fill_uniform(next_key(), 0, drawn);
+  return scaled(drawn, shape, low, high - low);
 }
 
 Array Draw::integers(const Shape& shape, int64_t below) {

@@ -44,7 +44,7 @@ struct Array {
 /// The same values, always f32.
 Array as_f32(Array);
 /// Rounded to f32, or for real arrays to bf16 when that is `dtype`: what the op will see.
-Array rounded(const Array&, DType dtype);
+Array rounded(Array, DType dtype);
 Tensor to_tensor(const Array&, DType dtype);
 Array to_array(const Tensor&);
 
@@ -101,7 +101,11 @@ class Draw {
   Rng& rng() { return rng_; }
 
  private:
+  /// Large arrays are drawn in parallel, each from a stream of its own.
+  RandomKey next_key() { return derive({rng_.seed(), 0}, ++arrays_); }
+
   Rng rng_;
+  uint64_t arrays_ = 0;
 };
 /// i32 values as given: Draw's companion for cu_seqlens and the like.
 Array integers(std::vector<int64_t> values);

@@ -25,7 +25,8 @@ Array divergence(const Arrays& in, double beta) {
   const Array& x = in["hidden"];
   Array out(Shape{x.dim(0)}, Kind::f32);
   for (int64_t r = 0; r < x.dim(0); ++r) {
-    const auto s = log_softmax_of_product(x, in["weight"], r), t = log_softmax_of_product(in["teacher_hidden"], in["teacher_weight"], r);
+    const auto s = log_softmax_of_product(x, in["weight"], r),
+               t = log_softmax_of_product(in["teacher_hidden"], in["teacher_weight"], r);
     for (size_t v = 0; v < s.size(); ++v) {
       const double log_m = std::log(beta * std::exp(t[v]) + (1 - beta) * std::exp(s[v]));
       if (beta == 0)
@@ -56,22 +57,28 @@ OpCase with_beta(const char* name, float beta) {
           [beta](const Tensors& in) {
             Tensor out = Tensor::empty({in["hidden"].dim(0)}, DType::f32);
             ops::distill_loss_one_pass(in["hidden"], in["weight"], in["teacher_hidden"], in["teacher_weight"],
-                                       Tensor::full(out.shape(), 1, DType::f32), {.beta = beta, .temperature = kTemperature}, &out, nullptr, nullptr);
+                                       Tensor::full(out.shape(), 1, DType::f32),
+                                       {.beta = beta, .temperature = kTemperature}, &out, nullptr, nullptr);
             return Tensors{{"divergence", out}};
           },
       .backward =
           [beta](Gradients& g) {
-            ops::distill_loss_one_pass(g.in("hidden"), g.in("weight"), g.in("teacher_hidden"), g.in("teacher_weight"), g.d("divergence"),
-                                       {.beta = beta, .temperature = kTemperature}, nullptr, &g.buffer("hidden"), &g.sink("weight"));
+            ops::distill_loss_one_pass(g.in("hidden"), g.in("weight"), g.in("teacher_hidden"), g.in("teacher_weight"),
+                                       g.d("divergence"), {.beta = beta, .temperature = kTemperature}, nullptr,
+                                       &g.buffer("hidden"), &g.sink("weight"));
           },
-      .reference = [beta](const Arrays& in) { return Arrays{{"divergence", divergence(in, beta)}}; },
-      // f32: probabilities to a few 1e-7, differences of logarithms that cancel to a tenth of themselves. bf16: logits are f32 products of exact inputs, their
-      // gradient is rounded to bf16 before the products that follow.
+      .reference =
+          [beta](const Arrays& in) {
+            return Arrays{{"divergence", divergence(in, beta)}};
+          },
+      // f32: probabilities to a few 1e-7, differences of logarithms that cancel to a tenth of themselves. bf16: logits
+      // are f32 products of exact inputs, their gradient is rounded to bf16 before the products that follow.
       .tolerance = {{DType::f32, 2e-5, 2e-5}, {DType::bf16, 2e-5, 1e-2}},
       .small = 0.1,
       .bytes = [](const Problem& p, double item) { return (p[0] + p[1]) * (p[2] + p[3]) * item; },
       .flops = [](const Problem& p) { return 2.0 * p[0] * p[1] * (p[2] + p[3]); },
-      .backward_bytes = [](const Problem& p, double item) { return (p[0] + p[1]) * (p[2] + p[3]) * item + 8.0 * p[1] * p[2]; },
+      .backward_bytes = [](const Problem& p,
+                           double item) { return (p[0] + p[1]) * (p[2] + p[3]) * item + 8.0 * p[1] * p[2]; },
       .backward_flops = [](const Problem& p) { return 2.0 * p[0] * p[1] * (3 * p[2] + p[3]); },
   };
 }

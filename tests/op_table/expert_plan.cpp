@@ -31,15 +31,20 @@ OpCase permute_case() {
           [](Draw& draw, const Problem& p) {
             return Arrays{{"x", draw.normal({p[0], p[3]})}, {"experts", draw.distinct({p[0], p[2]}, p[1])}};
           },
-      .run = [](const Tensors& in) { return Tensors{{"y", ops::permute(in["x"], plan_of(in["experts"], in.problem))}}; },
-      .backward = [](Gradients& g) { g.give("x", ops::permute_backward(g.d("y"), plan_of(g.in("experts"), g.problem()))); },
+      .run =
+          [](const Tensors& in) {
+            return Tensors{{"y", ops::permute(in["x"], plan_of(in["experts"], in.problem))}};
+          },
+      .backward =
+          [](Gradients& g) { g.give("x", ops::permute_backward(g.d("y"), plan_of(g.in("experts"), g.problem()))); },
       .reference =
           [](const Arrays& in) {
             const Problem& p = in.problem;
             const auto slots = sorted_slots(in["experts"], p[1], p[4]);
             Array y({static_cast<int64_t>(slots.size()), p[3]});
             for (size_t r = 0; r < slots.size(); ++r)
-              for (int64_t c = 0; slots[r] >= 0 && c < p[3]; ++c) y.row(static_cast<int64_t>(r))[c] = in["x"].row(slots[r] / p[2])[c];
+              for (int64_t c = 0; slots[r] >= 0 && c < p[3]; ++c)
+                y.row(static_cast<int64_t>(r))[c] = in["x"].row(slots[r] / p[2])[c];
             return Arrays{{"y", y}};
           },
       // The forward copies. The gradient adds k numbers in f32 and rounds them once.
@@ -51,18 +56,24 @@ OpCase permute_case() {
 
 // y stands by slot here; a plan of one expert a slot puts it into the order of rows.
 OpCase unpermute_case() {
-  const auto by_slot = [](const Tensor& experts, const Problem& p) { return plan_of(experts.view({p[0] * p[2], 1}), p); };
+  const auto by_slot = [](const Tensor& experts, const Problem& p) {
+    return plan_of(experts.view({p[0] * p[2], 1}), p);
+  };
   OpCase op = permute_case();
   op.name = "unpermute";
   op.inputs = [](Draw& draw, const Problem& p) {
-    return Arrays{{"y", draw.normal({p[0] * p[2], p[3]})}, {"weights", as_f32(draw.uniform({p[0], p[2]}, 0.1, 1))}, {"experts", draw.distinct({p[0], p[2]}, p[1])}};
+    return Arrays{{"y", draw.normal({p[0] * p[2], p[3]})},
+                  {"weights", as_f32(draw.uniform({p[0], p[2]}, 0.1, 1))},
+                  {"experts", draw.distinct({p[0], p[2]}, p[1])}};
   };
   op.run = [by_slot](const Tensors& in) {
     Tensor sorted = ops::permute(in["y"], by_slot(in["experts"], in.problem));
-    return Tensors{{"out", ops::unpermute(sorted, in["weights"], plan_of(in["experts"], in.problem))}, {"sorted", sorted}};
+    return Tensors{{"out", ops::unpermute(sorted, in["weights"], plan_of(in["experts"], in.problem))},
+                   {"sorted", sorted}};
   };
   op.backward = [by_slot](Gradients& g) {
-    auto [dy, dweights] = ops::unpermute_backward(g.d("out"), g.out("sorted"), g.in("weights"), plan_of(g.in("experts"), g.problem()));
+    auto [dy, dweights] =
+        ops::unpermute_backward(g.d("out"), g.out("sorted"), g.in("weights"), plan_of(g.in("experts"), g.problem()));
     g.give("y", ops::permute_backward(dy, by_slot(g.in("experts"), g.problem())));
     g.give("weights", dweights);
   };

@@ -11,16 +11,23 @@ double elements(const Problem& p) { return static_cast<double>(p[0] * p[2] + p[1
 ops::ExpertPlan plan_of(const Tensor& experts, const Problem& p) { return ops::plan_experts(experts, p[1], p[4]); }
 Tensor ones(int64_t rows) { return Tensor::full({rows, 1}, 1, DType::f32); }
 
-// Problem {rows, experts, in, out, block, experts in use}. Each row has one expert; rows go in and come out in the order given, so that
-// permute and unpermute (with weights of one) are a change of order and nothing else.
+// Problem {rows, experts, in, out, block, experts in use}. Each row has one expert; rows go in and come out in the
+// order given, so that permute and unpermute (with weights of one) are a change of order and nothing else.
 OpCase grouped(bool packed) {
   return {
       .name = packed ? "grouped_linear_packed" : "grouped_linear",
-      .shapes = {{1, 1, 1, 1, 0, 1}, {40, 5, 24, 17, 0, 5}, {40, 5, 17, 24, 16, 3}, {150, 3, 64, 64, 64, 3}, {90, 8, 33, 40, 0, 2}, {0, 4, 8, 8, 0, 4}},
+      .shapes = {{1, 1, 1, 1, 0, 1},
+                 {40, 5, 24, 17, 0, 5},
+                 {40, 5, 17, 24, 16, 3},
+                 {150, 3, 64, 64, 64, 3},
+                 {90, 8, 33, 40, 0, 2},
+                 {0, 4, 8, 8, 0, 4}},
       .bench_shape = {4096, 8, 256, 512, 0, 8},
       .inputs =
           [](Draw& draw, const Problem& p) {
-            return Arrays{{"x", draw.normal({p[0], p[2]})}, {"w", draw.normal({p[1], p[3], p[2]})}, {"experts", draw.integers({p[0], 1}, p[5])}};
+            return Arrays{{"x", draw.normal({p[0], p[2]})},
+                          {"w", draw.normal({p[1], p[3], p[2]})},
+                          {"experts", draw.integers({p[0], 1}, p[5])}};
           },
       .run =
           [packed](const Tensors& in) {
@@ -47,7 +54,8 @@ OpCase grouped(bool packed) {
             Array y({x.dim(0), out});
             for (int64_t r = 0; r < x.dim(0); ++r)
               for (int64_t o = 0; o < out; ++o)
-                for (int64_t i = 0; i < dim; ++i) y.row(r)[o] += x.row(r)[i] * w.row(in["experts"].integer(r) * out + o)[i];
+                for (int64_t i = 0; i < dim; ++i)
+                  y.row(r)[o] += x.row(r)[i] * w.row(in["experts"].integer(r) * out + o)[i];
             return Arrays{{"y", y}};
           },
       // As linear.

@@ -58,9 +58,10 @@ std::vector<int64_t> chosen_elements(Draw& draw, int64_t n) {
 
 OpRun::OpRun(const OpCase& op, const Problem& problem, DType dtype, uint64_t seed)
     : op_(op), dtype_(dtype), draw_(seed) {
-  for (auto& [name, array] : op.inputs(draw_, problem)) {
-    inputs_.set(name, rounded(array, dtype));
+  Arrays drawn = op.inputs(draw_, problem);
+  for (auto& [name, array] : drawn) {
     tensors_.set(name, to_tensor(array, dtype));
+    inputs_.set(name, rounded(std::move(array), dtype));
   }
   inputs_.problem = tensors_.problem = problem;
 }

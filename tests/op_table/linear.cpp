@@ -29,19 +29,26 @@ OpCase plain() {
           [](Draw& draw, const Problem& p) {
             return Arrays{{"x", draw.normal({p[0], p[1]})}, {"w", draw.normal({p[2], p[1]})}};
           },
-      .run = [](const Tensors& in) { return Tensors{{"y", ops::linear(in["x"], in["w"])}}; },
+      .run =
+          [](const Tensors& in) {
+            return Tensors{{"y", ops::linear(in["x"], in["w"])}};
+          },
       .backward =
           [](Gradients& g) {
             ops::linear_backward_input(g.buffer("x"), 0, g.d("y"), g.in("w"));
             ops::linear_backward_weight(g.sink("w"), g.d("y"), g.in("x"));
           },
-      .reference = [](const Arrays& in) { return Arrays{{"y", product(in["x"], in["w"], nullptr)}}; },
-      // f32: sums of up to 576 products in another order. bf16: products are exact in f32, the result is rounded once (2^-9 of it); sums of
-      // gradients of the weight are f32.
+      .reference =
+          [](const Arrays& in) {
+            return Arrays{{"y", product(in["x"], in["w"], nullptr)}};
+          },
+      // f32: sums of up to 576 products in another order. bf16: products are exact in f32, the result is rounded once
+      // (2^-9 of it); sums of gradients of the weight are f32.
       .tolerance = {{DType::f32, 2e-6, 2e-6}, {DType::bf16, 3e-3, 3e-3}},
       .bytes = [](const Problem& p, double item) { return elements(p) * item; },
       .flops = [](const Problem& p) { return 2 * multiply_adds(p); },
-      .backward_bytes = [](const Problem& p, double item) { return elements(p) * item + elements(p) * item + 4.0 * p[1] * p[2]; },
+      .backward_bytes = [](const Problem& p,
+                           double item) { return elements(p) * item + elements(p) * item + 4.0 * p[1] * p[2]; },
       .backward_flops = [](const Problem& p) { return 4 * multiply_adds(p); },
   };
 }

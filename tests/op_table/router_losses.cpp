@@ -21,14 +21,18 @@ OpCase load_balancing() {
       .bench_shape = {4096, 64, 6},
       .inputs =
           [](Draw& draw, const Problem& p) {
-            return Arrays{{"logits", as_f32(draw.normal({p[0], p[1]}))}, {"experts", draw.distinct({p[0], p[2]}, p[1])}};
+            return Arrays{{"logits", as_f32(draw.normal({p[0], p[1]}))},
+                          {"experts", draw.distinct({p[0], p[2]}, p[1])}};
           },
       .run =
           [](const Tensors& in) {
             auto [loss, load] = ops::load_balancing_loss(in["logits"], in["experts"], in.problem[1]);
             return Tensors{{"loss", loss}, {"load", load}};
           },
-      .backward = [](Gradients& g) { g.give("logits", ops::load_balancing_loss_backward(g.d("loss"), g.in("logits"), g.out("load"))); },
+      .backward =
+          [](Gradients& g) {
+            g.give("logits", ops::load_balancing_loss_backward(g.d("loss"), g.in("logits"), g.out("load")));
+          },
       .reference =
           [](const Arrays& in) {
             const Problem& p = in.problem;
@@ -36,8 +40,8 @@ OpCase load_balancing() {
             for (double e : in["experts"].values) load[static_cast<int64_t>(e)] += 1;
             for (int64_t r = 0; r < p[0]; ++r)
               for (int64_t e = 0; e < p[1]; ++e)
-                loss[0] += static_cast<double>(p[1]) * load[e] / static_cast<double>(p[0] * p[0]) * std::exp(in["logits"].row(r)[e]) /
-                           sum_of_exponentials(in["logits"].row(r));
+                loss[0] += static_cast<double>(p[1]) * load[e] / static_cast<double>(p[0] * p[0]) *
+                           std::exp(in["logits"].row(r)[e]) / sum_of_exponentials(in["logits"].row(r));
             return Arrays{{"loss", loss}, {"load", load}};
           },
       .differentiable = {"loss"},
@@ -58,7 +62,8 @@ OpCase z_loss() {
   op.reference = [](const Arrays& in) {
     Array loss(Shape{}, Kind::f32);
     const int64_t rows = in["logits"].dim(0);
-    for (int64_t r = 0; r < rows; ++r) loss[0] += std::pow(std::log(sum_of_exponentials(in["logits"].row(r))), 2) / static_cast<double>(rows);
+    for (int64_t r = 0; r < rows; ++r)
+      loss[0] += std::pow(std::log(sum_of_exponentials(in["logits"].row(r))), 2) / static_cast<double>(rows);
     return Arrays{{"loss", loss}};
   };
   // f32: an exponential and a logarithm a row.

@@ -41,7 +41,8 @@ std::vector<size_t> chosen_experts(const std::vector<double>& scores, const Arra
   const size_t groups = static_cast<size_t>(p[5]), size = selection.size() / groups;
   std::vector<double> marks;
   for (size_t g = 0; g < groups; ++g) {
-    std::vector<double> members(selection.begin() + static_cast<long>(g * size), selection.begin() + static_cast<long>((g + 1) * size));
+    std::vector<double> members(selection.begin() + static_cast<long>(g * size),
+                                selection.begin() + static_cast<long>((g + 1) * size));
     std::sort(members.begin(), members.end(), std::greater<>());
     marks.push_back(p[3] && size > 1 ? members[0] + members[1] : members[0]);
   }
@@ -56,16 +57,25 @@ std::vector<size_t> chosen_experts(const std::vector<double>& scores, const Arra
 std::vector<OpCase> routing_cases() {
   return {{
       .name = "route",
-      .shapes = {{1, 1, 1, 0, 1, 1, 1}, {9, 8, 2, 0, 1, 1, 1}, {9, 8, 3, 0, 0, 1, 1}, {9, 8, 3, 0, 0, 4, 2}, {9, 8, 3, 1, 1, 4, 2}, {9, 6, 2, 1, 0, 1, 1},
-                 {200, 64, 6, 1, 1, 8, 3}, {9, 4, 4, 0, 1, 1, 1}, {0, 4, 2, 0, 1, 1, 1}},
+      .shapes = {{1, 1, 1, 0, 1, 1, 1},
+                 {9, 8, 2, 0, 1, 1, 1},
+                 {9, 8, 3, 0, 0, 1, 1},
+                 {9, 8, 3, 0, 0, 4, 2},
+                 {9, 8, 3, 1, 1, 4, 2},
+                 {9, 6, 2, 1, 0, 1, 1},
+                 {200, 64, 6, 1, 1, 8, 3},
+                 {9, 4, 4, 0, 1, 1, 1},
+                 {0, 4, 2, 0, 1, 1, 1}},
       .bench_shape = {4096, 64, 6, 0, 1, 1, 1},
       .inputs =
           [](Draw& draw, const Problem& p) {
-            return Arrays{{"logits", as_f32(draw.normal({p[0], p[1]}, 0, 2))}, {"bias", as_f32(draw.normal({p[1]}, 0, 0.3))}};
+            return Arrays{{"logits", as_f32(draw.normal({p[0], p[1]}, 0, 2))},
+                          {"bias", as_f32(draw.normal({p[1]}, 0, 0.3))}};
           },
       .run =
           [](const Tensors& in) {
-            const auto routing = ops::route(in["logits"], in.problem[3] ? &in["bias"] : nullptr, options_of(in.problem));
+            const auto routing =
+                ops::route(in["logits"], in.problem[3] ? &in["bias"] : nullptr, options_of(in.problem));
             return Tensors{{"weights", routing.weights}, {"experts", routing.experts}, {"scores", routing.scores}};
           },
       .backward =
