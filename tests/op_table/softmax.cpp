@@ -44,7 +44,7 @@ OpCase softmax() {
             return Arrays{{"y", y}};
           },
       // bf16: the gradient is made from y, which was rounded
-      .tolerance = {{DType::f32, 1e-6, 2e-6}, {DType::bf16, 4e-3, 1e-2}},
+      .tolerance = {{DType::f32, 1e-6, 4e-6}, {DType::bf16, 4e-3, 1e-2}},
       .small = 1e-3,
       .bytes = [](const Problem& p, double item) { return 2 * elements(p) * item; },
       .flops = [](const Problem& p) { return 18 * elements(p); },
