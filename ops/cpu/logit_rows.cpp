@@ -24,34 +24,44 @@ TENON_CLONES float block_maximum(const float* x, int64_t n, float inverse_temper
   return maximum;
 }
 
-// Of exp(z - shift), and in `moments` of exp(z - shift) (z - shift), z = x * inverse_temperature.
-template <bool kMoments>
-[[gnu::always_inline]] inline float sum_block(const float* x, int64_t n, float inverse_temperature, float shift,
-                                              float* moment) {
-  Lanes sums, moments;
-  const auto add = [&](int64_t c, int64_t l) __attribute__((always_inline)) {
-    const float z = x[c] * inverse_temperature - shift;
-    const float e = exp_nonpositive(z);
-    sums.lane[l] += e;
-    if constexpr (kMoments)
-      moments.lane[l] += e > 0.0f ? e * z : e;  // a forbidden token (-inf) adds nothing; NaN stays
-  };
-  int64_t first = 0;
-  for (; first + kLanes <= n; first += kLanes)
-#pragma omp simd
-    for (int64_t l = 0; l < kLanes; ++l) add(first + l, l);
-  for (int64_t l = 0; first + l < n; ++l) add(first + l, l);
-  if constexpr (kMoments) *moment = moments.fold();
-  return sums.fold();
+struct Term {
+  float weight, moment;  // exp(z), exp(z) z
+};
+
+// z <= 0. A forbidden token (-inf) adds nothing; NaN stays.
+inline Term term_of(float z) {
+  const float e = exp_nonpositive(z);
+  return {e, e * (e > 0.0f ? z : 0.0f)};
 }
 
 TENON_CLONES float block_sum(const float* x, int64_t n, float inverse_temperature, float shift) {
-  return sum_block<false>(x, n, inverse_temperature, shift, nullptr);
+  Lanes sums;
+  int64_t first = 0;
+  for (; first + kLanes <= n; first += kLanes)
+#pragma omp simd
+    for (int64_t l = 0; l < kLanes; ++l) sums.lane[l] += exp_nonpositive(x[first + l] * inverse_temperature - shift);
+  for (int64_t l = 0; first + l < n; ++l) sums.lane[l] += exp_nonpositive(x[first + l] * inverse_temperature - shift);
+  return sums.fold();
 }
 
 TENON_CLONES float block_sum_and_moment(const float* x, int64_t n, float inverse_temperature, float shift,
                                         float* moment) {
-  return sum_block<true>(x, n, inverse_temperature, shift, moment);
+  Lanes sums, moments;
+  int64_t first = 0;
+  for (; first + kLanes <= n; first += kLanes)
+#pragma omp simd
+    for (int64_t l = 0; l < kLanes; ++l) {
+      const Term term = term_of(x[first + l] * inverse_temperature - shift);
+      sums.lane[l] += term.weight;
+      moments.lane[l] += term.moment;
+    }
+  for (int64_t l = 0; first + l < n; ++l) {
+    const Term term = term_of(x[first + l] * inverse_temperature - shift);
+    sums.lane[l] += term.weight;
+    moments.lane[l] += term.moment;
+  }
+  *moment = moments.fold();
+  return sums.fold();
 }
 
 template <class T>
