@@ -33,19 +33,25 @@ struct OnePassGradients {
   }
 };
 
+// Packed copies of the head's weight, where it is a parameter that has them.
+ops::HeadPacks packs_of(Parameter* parameter, bool backward) {
+  if (!parameter) return {};
+  return {parameter->packed(ops::PackFor::forward), backward ? parameter->packed(ops::PackFor::backward) : nullptr};
+}
+
 }  // namespace
 
 TokenLogProbsVar token_logprobs(const Var& hidden, const Var& weight, const Tensor& targets, float temperature, bool with_entropy) {
-  const ops::PackedWeight* packed = weight.parameter() ? weight.parameter()->packed(ops::PackFor::forward) : nullptr;
-  ops::TokenLogProbs value = ops::token_logprobs(hidden.value(), weight.value(), targets, temperature, with_entropy, packed);
+  ops::TokenLogProbs value =
+      ops::token_logprobs(hidden.value(), weight.value(), targets, temperature, with_entropy, packs_of(weight.parameter(), false).forward);
   std::vector<Tensor> results = {value.logprob};
   if (with_entropy) results.push_back(value.entropy);
   auto out = record_many("token_logprobs", {hidden, weight}, std::move(results),
-                         [hidden = hidden.saved(), weight = weight.saved(), targets = SavedTensor(targets), value, temperature, with_entropy](GradContext& g) {
+                         [hidden = hidden.saved(), weight = weight.saved(), targets = SavedTensor(targets), value, temperature, with_entropy, parameter = weight.parameter()](GradContext& g) {
                            Tensor dhidden = Tensor::like(hidden);
                            const Tensor* dentropy = with_entropy && g.has_dy(1) ? &g.dy(1) : nullptr;
                            ops::token_logprobs_backward(g.dy(0), dentropy, hidden, weight, targets, value, temperature, dhidden,
-                                                        g.needs(1) ? &g.sink(1) : nullptr);
+                                                        g.needs(1) ? &g.sink(1) : nullptr, packs_of(parameter, true));
                            g.add(0, dhidden);
                          });
   return {out[0], with_entropy ? out[1] : Var()};
@@ -60,7 +66,8 @@ TokenLossOut token_loss(const Var& hidden, const Var& weight, const Tensor& targ
 
   OnePassGradients gradients(hidden, weight);
   const double value = ops::token_loss_one_pass(hidden.value(), weight.value(), targets, temperature, with_entropy, loss, &out.logprob,
-                                                with_entropy ? &out.entropy : nullptr, gradients.hidden_or_null(), gradients.weight_or_null());
+                                                with_entropy ? &out.entropy : nullptr, gradients.hidden_or_null(), gradients.weight_or_null(),
+                                                packs_of(weight.parameter(), gradients.dhidden.defined()));
   out.loss = gradients.record_loss("token_loss", hidden, weight, value);
   return out;
 }

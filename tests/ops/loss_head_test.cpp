@@ -180,6 +180,27 @@ TEST(LossHead, AgreesWithTheSamplerBitForBit) {
   }
 }
 
+// A sampler reads the packed weight, row by row; training may read either.
+TEST(LossHead, PackedWeightsChangeNoBits) {
+  for (DType dtype : {DType::f32, DType::bf16}) {
+    const Head h = many_tokens(dtype, 600);
+    const auto forward = pack_weight(h.weight, PackFor::forward), backward = pack_weight(h.weight, PackFor::backward);
+    const TokenLogProbs plain = token_logprobs(h.hidden, h.weight, h.targets, 1, true);
+    const TokenLogProbs packed = token_logprobs(h.hidden, h.weight, h.targets, 1, true, forward.get());
+    EXPECT_TRUE(same_bits(plain.logprob, packed.logprob)) << name(dtype);
+    EXPECT_TRUE(same_bits(plain.entropy, packed.entropy)) << name(dtype);
+    EXPECT_TRUE(
+        same_bits(logits(h.hidden.slice(0, 5, 6), h.weight), logits(h.hidden, h.weight, forward.get()).slice(0, 5, 6)));
+    const Tensor dlogprob = normal({600}, DType::f32, 4);
+    const auto gradient = [&](const HeadPacks& packs) {
+      Tensor dhidden = Tensor::like(h.hidden);
+      token_logprobs_backward(dlogprob, nullptr, h.hidden, h.weight, h.targets, plain, 1, dhidden, nullptr, packs);
+      return dhidden;
+    };
+    EXPECT_TRUE(same_bits(gradient({}), gradient({forward.get(), backward.get()}))) << name(dtype);
+  }
+}
+
 TEST(LossHead, GivesTheSameBitsForAnyNumberOfThreads) {
   const Head h = many_tokens(DType::f32, 900);
   const int before = num_threads();
