@@ -5,6 +5,7 @@
 #include "../../runtime/cpu.h"
 #include "../../runtime/simd.h"
 #include "../../runtime/threads.h"
+#include "gemm_panels.h"
 #include "gemm_tiles.h"
 #include "onednn.h"
 
@@ -31,22 +32,17 @@ const void* advance(const void* data, int64_t elements, DType dtype) {
   return static_cast<const char*>(data) + elements * static_cast<int64_t>(size_of(dtype));
 }
 
-bool by_tiles(DType in) { return in == DType::bf16 && tiles::available(); }
+enum class Means { tiles, panels, onednn };
 
-void multiply(int64_t m, int64_t n, int64_t k, DType in, const Matrix& a, const Matrix& b, bool packed, void* c, DType out, int64_t ldc,
-              float beta) {
-  if (m == 0 || n == 0) return;
-  if (k == 0) {
-    for (int64_t r = 0; beta == 0 && r < m; ++r) std::memset(const_cast<void*>(advance(c, r * ldc, out)), 0, static_cast<size_t>(n) * size_of(out));
-    return;
-  }
-  if (by_tiles(in)) {
-    if (packed)
-      tiles::multiply_packed(m, n, k, a, b.data, c, out, ldc, beta);
-    else
-      tiles::multiply(m, n, k, a, b, c, out, ldc, beta);
-    return;
-  }
+/// One for all row counts, or their bits would differ. oneDNN from AVX-512 on: there its sums do not depend on the number of rows.
+Means means(DType in) {
+  static const Isa isa = cpu_isa();
+  if (in == DType::bf16 && isa >= Isa::amx_bf16) return Means::tiles;
+  return isa >= Isa::avx512 ? Means::onednn : Means::panels;
+}
+
+void multiply_by_onednn(int64_t m, int64_t n, int64_t k, DType in, const Matrix& a, const Matrix& b, bool packed, void* c, DType out, int64_t ldc,
+                        float beta) {
   onednn::Product product{.n = n,
                           .lda = a.ld,
                           .ldb = b.ld,
@@ -77,6 +73,24 @@ void multiply(int64_t m, int64_t n, int64_t k, DType in, const Matrix& a, const 
   });
 }
 
+void multiply(int64_t m, int64_t n, int64_t k, DType in, const Matrix& a, const Matrix& b, bool packed, void* c, DType out, int64_t ldc,
+              float beta) {
+  if (m == 0 || n == 0) return;
+  if (k == 0) {
+    for (int64_t r = 0; beta == 0 && r < m; ++r) std::memset(const_cast<void*>(advance(c, r * ldc, out)), 0, static_cast<size_t>(n) * size_of(out));
+    return;
+  }
+  switch (means(in)) {
+    case Means::tiles:
+      return packed ? tiles::multiply_packed(m, n, k, a, b.data, c, out, ldc, beta) : tiles::multiply(m, n, k, a, b, c, out, ldc, beta);
+    case Means::panels:
+      return packed ? panels::multiply_packed(m, n, k, a, b.data, static_cast<float*>(c), ldc, beta)
+                    : panels::multiply(m, n, k, a, b, static_cast<float*>(c), ldc, beta);
+    case Means::onednn:
+      return multiply_by_onednn(m, n, k, in, a, b, packed, c, out, ldc, beta);
+  }
+}
+
 template <class To, class From>
 TENON_CLONES void convert(To* y, const From* x, int64_t n) {
 #pragma omp simd
@@ -98,14 +112,25 @@ void gemm(int64_t m, int64_t n, int64_t k, DType in, const Matrix& a, const Matr
 }
 
 size_t gemm_packed_bytes(int64_t k, int64_t n, DType in) {
-  return by_tiles(in) ? static_cast<size_t>(tiles::packed_bytes(k, n)) : onednn::packed_bytes(k, n, in);
+  switch (means(in)) {
+    case Means::tiles:
+      return static_cast<size_t>(tiles::packed_bytes(k, n));
+    case Means::panels:
+      return static_cast<size_t>(panels::packed_bytes(k, n));
+    default:
+      return onednn::packed_bytes(k, n, in);
+  }
 }
 
 void gemm_pack(int64_t k, int64_t n, DType in, const Matrix& b, void* packed) {
-  if (by_tiles(in))
-    tiles::pack(k, n, b, packed);
-  else
-    onednn::pack(k, n, in, b.data, b.ld, b.transposed, packed);
+  switch (means(in)) {
+    case Means::tiles:
+      return tiles::pack(k, n, b, packed);
+    case Means::panels:
+      return panels::pack(k, n, b, packed);
+    default:
+      return onednn::pack(k, n, in, b.data, b.ld, b.transposed, packed);
+  }
 }
 
 void gemm_packed(int64_t m, int64_t n, int64_t k, DType in, const Matrix& a, const void* packed_b, void* c, DType out, int64_t ldc, float beta) {

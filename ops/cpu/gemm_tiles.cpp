@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "../../runtime/cpu.h"
 #include "../../runtime/threads.h"
 #include "../../runtime/workspace.h"
 #include "tiles_amx.h"
@@ -114,11 +113,6 @@ void pack_columns(int64_t k, int64_t n, const uint16_t* b, int64_t ld, bool tran
 }
 
 }  // namespace
-
-bool available() {
-  static const bool amx = cpu_isa() >= Isa::amx_bf16;
-  return amx;
-}
 
 int64_t packed_bytes(int64_t k, int64_t n) { return up(n, kPanel) * up(k, kStep) * kPanelStep * 2; }
 

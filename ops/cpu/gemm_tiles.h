@@ -7,9 +7,6 @@
 
 namespace tenon::ops::cpu::tiles {
 
-/// Whether this processor has AMX.
-bool available();
-
 int64_t packed_bytes(int64_t k, int64_t n);
 void pack(int64_t k, int64_t n, const Matrix& b, void* packed);
 /// As gemm and gemm_packed, of bf16 operands.

@@ -3,10 +3,12 @@
 #include <omp.h>
 
 #include <dnnl.hpp>
+#include <initializer_list>
 #include <memory>
 #include <unordered_map>
 
 #include "../../runtime/check.h"
+#include "../../runtime/cpu.h"
 #include "../../runtime/threads.h"
 #include "../../runtime/workspace.h"
 
@@ -21,8 +23,20 @@ constexpr int64_t kLayoutRows = 64;
 // A problem takes a few KiB. More problems than this mean that something does not cut its shapes.
 constexpr size_t kMaxPrimitives = 4096;
 
+/// oneDNN keeps to the instruction set that this program keeps to; it takes no notice when the host has used it before.
+void cap_instructions() {
+  const Isa isa = cpu_isa();
+  if (isa >= Isa::amx_bf16) return;
+  dnnl::set_max_cpu_isa(isa == Isa::avx512_bf16 ? dnnl::cpu_isa::avx512_core_bf16
+                        : isa == Isa::avx512    ? dnnl::cpu_isa::avx512_core
+                                                : dnnl::cpu_isa::avx2);
+}
+
 dnnl::engine& engine() {
-  static dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
+  static dnnl::engine cpu = [] {
+    cap_instructions();
+    return dnnl::engine(dnnl::engine::kind::cpu, 0);
+  }();
   return cpu;
 }
 

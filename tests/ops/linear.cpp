@@ -38,22 +38,23 @@ struct Threads {
   int before;
 };
 
-class LinearRows : public ::testing::TestWithParam<std::tuple<DType, int, int, bool>> {};
+class LinearRows : public ::testing::TestWithParam<std::tuple<DType, std::pair<int, int>, bool>> {};
 
 // The sampler computes one row a sequence, training thousands: their log-probabilities must be the same numbers.
 TEST_P(LinearRows, DoNotDependOnTheirNumber) {
-  const auto [dtype, in, out, packed] = GetParam();
+  const auto [dtype, shape, packed] = GetParam();
+  const auto [in, out] = shape;
   const Tensor x = normal({520, in}, dtype, 1), w = normal({out, in}, dtype, 2), dy = normal({520, out}, dtype, 3);
   const auto forward = packed ? ops::pack_weight(w, ops::PackFor::forward) : nullptr;
   const auto backward = packed ? ops::pack_weight(w, ops::PackFor::backward) : nullptr;
   const Tensor all = ops::linear(x, w, nullptr, forward.get());
   Tensor dx_all = Tensor::like(x);
   ops::linear_backward_input(dx_all, 0, dy, w, backward.get());
-  for (int rows : {1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 64, 65, 127, 300, 512}) {
+  for (int rows : {1, 2, 8, 15, 17, 33, 64, 127, 512}) {
     for (int threads : {1, 2}) {
       Threads count(threads);
-      const Tensor some = ops::linear(x.slice(0, 5, 5 + rows < 520 ? 5 + rows : 520), w, nullptr, forward.get());
-      EXPECT_TRUE(same_bits(some, all.slice(0, 5, 5 + some.dim(0)))) << rows << " rows, " << threads << " threads";
+      const Tensor some = ops::linear(x.slice(0, 5, 5 + rows), w, nullptr, forward.get());
+      EXPECT_TRUE(same_bits(some, all.slice(0, 5, 5 + rows))) << rows << " rows, " << threads << " threads";
       Tensor dx = Tensor::empty({rows, in}, dtype);
       ops::linear_backward_input(dx, 0, dy.slice(0, 0, rows), w, backward.get());
       EXPECT_TRUE(same_bits(dx, dx_all.slice(0, 0, rows))) << rows << " rows of dx, " << threads << " threads";
@@ -62,8 +63,9 @@ TEST_P(LinearRows, DoNotDependOnTheirNumber) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, LinearRows,
-                         ::testing::Combine(::testing::Values(DType::f32, DType::bf16), ::testing::Values(64, 97, 576, 1536), ::testing::Values(64, 100, 192),
-                                          ::testing::Bool()));
+                         ::testing::Combine(::testing::Values(DType::f32, DType::bf16),
+                                            ::testing::Values(std::pair(64, 64), std::pair(97, 64), std::pair(97, 100), std::pair(576, 192), std::pair(1536, 100)),
+                                            ::testing::Bool()));
 
 TEST(Linear, PackedAgreesWithPlain) {
   for (DType dtype : {DType::f32, DType::bf16}) {
