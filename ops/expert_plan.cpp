@@ -12,14 +12,15 @@ namespace {
 void check_sorted(const char* op, NamedTensor y, const ExpertPlan& plan) {
   check_float(op, {y});
   check_same_device(op, {y, {"plan", plan.row_slot}});
-  check(y.tensor.rank() == 2 && y.tensor.dim(0) == plan.rows, "{}: {} {} must have the plan's {} rows", op, y.name, y.tensor.shape(), plan.rows);
+  check(y.tensor.rank() == 2 && y.tensor.dim(0) == plan.rows, "{}: {} {} must have the plan's {} rows", op, y.name,
+        y.tensor.shape(), plan.rows);
 }
 
 void check_tokens(const char* op, NamedTensor x, const ExpertPlan& plan) {
   check_float(op, {x});
   check_same_device(op, {x, {"plan", plan.row_slot}});
-  check(x.tensor.rank() == 2 && x.tensor.dim(0) == plan.tokens, "{}: {} {} must have a row for each of the plan's {} tokens", op, x.name, x.tensor.shape(),
-        plan.tokens);
+  check(x.tensor.rank() == 2 && x.tensor.dim(0) == plan.tokens,
+        "{}: {} {} must have a row for each of the plan's {} tokens", op, x.name, x.tensor.shape(), plan.tokens);
 }
 
 void check_weights(const char* op, const Tensor& weights, const ExpertPlan& plan) {
@@ -39,8 +40,8 @@ ExpertPlan plan_experts(const Tensor& experts, int64_t num_experts, int64_t bloc
   plan.experts = num_experts;
   plan.top_k = experts.dim(1);
   plan.block = block > 0 ? block : 1;
-  check(experts.numel() + num_experts * plan.block <= std::numeric_limits<int32_t>::max(), "plan_experts: {} slots of experts {} are more than 32 bits count",
-        experts.numel(), experts.shape());
+  check(experts.numel() + num_experts * plan.block <= std::numeric_limits<int32_t>::max(),
+        "plan_experts: {} slots of experts {} are more than 32 bits count", experts.numel(), experts.shape());
   on_device("plan_experts", experts.device(), [&] { cpu::plan_experts(plan, experts); });
   return plan;
 }
@@ -71,10 +72,12 @@ UnpermuteGrads unpermute_backward(const Tensor& dout, const Tensor& y, const Ten
   check_sorted("unpermute_backward", {"y", y}, plan);
   check_tokens("unpermute_backward", {"dout", dout}, plan);
   check_weights("unpermute_backward", weights, plan);
-  check(dout.dim(1) == y.dim(1), "unpermute_backward: dout {} and y {} must have rows of the same length", dout.shape(), y.shape());
+  check(dout.dim(1) == y.dim(1), "unpermute_backward: dout {} and y {} must have rows of the same length", dout.shape(),
+        y.shape());
   check_same_dtype("unpermute_backward", {{"dout", dout}, {"y", y}});
   UnpermuteGrads grads{Tensor::like(y), Tensor::like(weights)};
-  on_device("unpermute_backward", y.device(), [&] { cpu::unpermute_backward(grads.dy, grads.dweights, dout, y, weights, plan); });
+  on_device("unpermute_backward", y.device(),
+            [&] { cpu::unpermute_backward(grads.dy, grads.dweights, dout, y, weights, plan); });
   return grads;
 }
 

@@ -1,7 +1,8 @@
 // Rows of tokens sorted by expert, so that each expert's product reads one contiguous segment, and the way back.
 //
-// A token t that goes to k experts has k slots t*k + j. Slots are ordered by expert, then by slot; each expert's segment is padded to a
-// multiple of `block` rows. Padding rows hold zeros in every result here and carry no gradient. Experts without tokens have no rows.
+// A token t that goes to k experts has k slots t*k + j. Slots are ordered by expert, then by slot; each expert's
+// segment is padded to a multiple of `block` rows. Padding rows hold zeros in every result here and carry no gradient.
+// Experts without tokens have no rows.
 #pragma once
 
 #include "../runtime/tensor.h"
@@ -18,8 +19,8 @@ struct ExpertPlan {
   Tensor counts;      // i32 [experts]: rows of each, without padding
 };
 
-/// experts i32 `[tokens, k]`. block 0 takes what suits the device: the CPU's products take segments of any length and need no padding, so it is 1
-/// there. Throws Error naming the first expert out of range.
+/// experts i32 `[tokens, k]`. block 0 takes what suits the device: the CPU's products take segments of any length and
+/// need no padding, so it is 1 there. Throws Error naming the first expert out of range.
 ExpertPlan plan_experts(const Tensor& experts, int64_t num_experts, int64_t block = 0);
 
 /// x `[tokens, dim]` -> `[rows, dim]`, f32 or bf16: each slot's row is a copy of its token's.
@@ -28,7 +29,8 @@ Tensor permute(const Tensor& x, const ExpertPlan& plan);
 /// dx `[tokens, dim]` from the gradient of permute's result: the sum over a token's slots, in f32, in order of slots.
 Tensor permute_backward(const Tensor& dxp, const ExpertPlan& plan);
 
-/// y `[rows, dim]`, weights f32 `[tokens, k]` -> `[tokens, dim]`: sum_j weights[t, j] * y[row of slot (t, j)], in f32, in order of slots.
+/// y `[rows, dim]`, weights f32 `[tokens, k]` -> `[tokens, dim]`: sum_j weights[t, j] * y[row of slot (t, j)], in f32,
+/// in order of slots.
 Tensor unpermute(const Tensor& y, const Tensor& weights, const ExpertPlan& plan);
 
 struct UnpermuteGrads {

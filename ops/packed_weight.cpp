@@ -6,7 +6,8 @@
 
 namespace tenon::ops {
 
-std::shared_ptr<const PackedWeight> pack_weight(const Tensor& w, PackFor use, std::shared_ptr<const PackedWeight> reuse) {
+std::shared_ptr<const PackedWeight> pack_weight(const Tensor& w, PackFor use,
+                                                std::shared_ptr<const PackedWeight> reuse) {
   check_float("pack_weight", {{"w", w}});
   check(w.rank() == 2 || w.rank() == 3, "pack_weight: w must be [out, in] or [experts, out, in], it is {}", w.shape());
   std::shared_ptr<const PackedWeight> packed;

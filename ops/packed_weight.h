@@ -1,5 +1,6 @@
-// A weight copied into the layout in which the device's product reads it fastest. The layout depends on the weight's shape, dtype and use, never
-// on the number of rows that it will meet, so one copy serves decoding and training. It is valid until the weight changes.
+// A weight copied into the layout in which the device's product reads it fastest. The layout depends on the weight's
+// shape, dtype and use, never on the number of rows that it will meet, so one copy serves decoding and training. It is
+// valid until the weight changes.
 #pragma once
 
 #include <memory>
@@ -34,8 +35,9 @@ class PackedWeight {
   PackFor use_;
 };
 
-/// Packs w `[out, in]` or, for experts, `[experts, out, in]`, f32 or bf16. `reuse`: a packed copy of an earlier version of the same weight,
-/// whose memory is written again when the caller holds its only reference.
-std::shared_ptr<const PackedWeight> pack_weight(const Tensor& w, PackFor use, std::shared_ptr<const PackedWeight> reuse = {});
+/// Packs w `[out, in]` or, for experts, `[experts, out, in]`, f32 or bf16. `reuse`: a packed copy of an earlier version
+/// of the same weight, whose memory is written again when the caller holds its only reference.
+std::shared_ptr<const PackedWeight> pack_weight(const Tensor& w, PackFor use,
+                                                std::shared_ptr<const PackedWeight> reuse = {});
 
 }  // namespace tenon::ops

@@ -26,8 +26,10 @@ LoadBalancing load_balancing_loss(const Tensor& logits, const Tensor& experts, i
   check_dtype("load_balancing_loss", {"experts", experts}, DType::i32);
   check_same_device("load_balancing_loss", {{"logits", logits}, {"experts", experts}});
   check(experts.rank() == 2 && experts.dim(0) == logits.dim(0) && logits.dim(1) == num_experts,
-        "load_balancing_loss: logits {} and experts {} do not fit {} experts", logits.shape(), experts.shape(), num_experts);
-  LoadBalancing result{Tensor::empty({}, DType::f32, logits.device()), Tensor::empty({num_experts}, DType::i32, logits.device())};
+        "load_balancing_loss: logits {} and experts {} do not fit {} experts", logits.shape(), experts.shape(),
+        num_experts);
+  LoadBalancing result{Tensor::empty({}, DType::f32, logits.device()),
+                       Tensor::empty({num_experts}, DType::i32, logits.device())};
   on_device("load_balancing_loss", logits.device(), [&] { cpu::load_balancing_loss(result, logits, experts); });
   return result;
 }
@@ -38,7 +40,8 @@ Tensor load_balancing_loss_backward(const Tensor& dloss, const Tensor& logits, c
   check_dtype("load_balancing_loss_backward", {"load", load}, DType::i32);
   check_shape("load_balancing_loss_backward", {"load", load}, {logits.dim(1)});
   Tensor dlogits = Tensor::like(logits);
-  on_device("load_balancing_loss_backward", logits.device(), [&] { cpu::load_balancing_loss_backward(dlogits, dloss, logits, load); });
+  on_device("load_balancing_loss_backward", logits.device(),
+            [&] { cpu::load_balancing_loss_backward(dlogits, dloss, logits, load); });
   return dlogits;
 }
 

@@ -1,7 +1,9 @@
 // Losses that keep a router healthy. Both take the logits of one layer, or those of several layers one below the other.
 //
-//   load balancing (Switch Transformer, arXiv 2101.03961 eq. 4, as transformers computes it for top-k):  E * sum_e f_e P_e
-//     f_e = share of rows with e among their k experts (sums to k), P_e = mean softmax probability; no gradient through f
+//   load balancing (Switch Transformer, arXiv 2101.03961 eq. 4, as transformers computes it for top-k):  E * sum_e f_e
+//   P_e
+//     f_e = share of rows with e among their k experts (sums to k), P_e = mean softmax probability; no gradient through
+//     f
 //   z-loss (ST-MoE, arXiv 2202.08906 eq. 5):  mean over rows of logsumexp(logits)^2
 #pragma once
 

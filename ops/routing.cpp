@@ -10,14 +10,17 @@ namespace {
 void check_options(const RoutingOptions& o, const Shape& logits) {
   const int64_t experts = logits[1];
   check(o.top_k >= 1 && o.top_k <= experts, "route: top_k {} of {} experts (logits {})", o.top_k, experts, logits);
-  check(o.n_group >= 1 && experts % o.n_group == 0, "route: {} experts (logits {}) do not fall into {} groups", experts, logits, o.n_group);
+  check(o.n_group >= 1 && experts % o.n_group == 0, "route: {} experts (logits {}) do not fall into {} groups", experts,
+        logits, o.n_group);
   check(o.topk_group >= 1 && o.topk_group <= o.n_group, "route: topk_group {} of {} groups", o.topk_group, o.n_group);
-  check(o.topk_group * (experts / o.n_group) >= o.top_k, "route: {} groups of {} experts are too few for top_k {}", o.topk_group, experts / o.n_group, o.top_k);
+  check(o.topk_group * (experts / o.n_group) >= o.top_k, "route: {} groups of {} experts are too few for top_k {}",
+        o.topk_group, experts / o.n_group, o.top_k);
 }
 
 }  // namespace
 
-Routing route(const Tensor& logits, const Tensor* selection_bias, const RoutingOptions& options, const Tensor* forced_experts) {
+Routing route(const Tensor& logits, const Tensor* selection_bias, const RoutingOptions& options,
+              const Tensor* forced_experts) {
   check_dtype("route", {"logits", logits}, DType::f32);
   check_rank("route", {"logits", logits}, 2);
   check_options(options, logits.shape());
@@ -32,8 +35,8 @@ Routing route(const Tensor& logits, const Tensor* selection_bias, const RoutingO
     check_shape("route", {"forced_experts", *forced_experts}, {tokens, options.top_k});
     check_same_device("route", {{"logits", logits}, {"forced_experts", *forced_experts}});
   }
-  Routing routing{Tensor::empty({tokens, options.top_k}, DType::f32, logits.device()), Tensor::empty({tokens, options.top_k}, DType::i32, logits.device()),
-                  Tensor::like(logits)};
+  Routing routing{Tensor::empty({tokens, options.top_k}, DType::f32, logits.device()),
+                  Tensor::empty({tokens, options.top_k}, DType::i32, logits.device()), Tensor::like(logits)};
   on_device("route", logits.device(), [&] {
     if (forced_experts) cpu::check_forced_experts(*forced_experts, logits.dim(1));
     cpu::route(routing, logits, selection_bias, options, forced_experts);

@@ -56,7 +56,8 @@ void sum_slots(Tensor& out, const Tensor& y, const ExpertPlan& plan, Weight&& we
   parallel_for(plan.tokens, grain(dim), [&](int64_t begin, int64_t end) {
     auto sum = Workspace::host().get<float>(dim);
     for (int64_t t = begin; t < end; ++t) {
-      for (int64_t j = 0; j < k; ++j) weigh(sum.data(), from + slot_row[t * k + j] * dim, weight(t * k + j), j == 0, dim);
+      for (int64_t j = 0; j < k; ++j)
+        weigh(sum.data(), from + slot_row[t * k + j] * dim, weight(t * k + j), j == 0, dim);
       round_row(to + t * dim, sum.data(), dim);
     }
   });
@@ -76,7 +77,8 @@ void plan_experts(ExpertPlan& plan, const Tensor& experts_in) {
   int32_t* slot_row = plan.slot_row.data<int32_t>();
 
   for (int64_t s = 0; s < slots; ++s) {
-    check(expert[s] >= 0 && expert[s] < plan.experts, "plan_experts: token {} goes to expert {} of {}", s / plan.top_k, expert[s], plan.experts);
+    check(expert[s] >= 0 && expert[s] < plan.experts, "plan_experts: token {} goes to expert {} of {}", s / plan.top_k,
+          expert[s], plan.experts);
     ++counts[expert[s]];
   }
   offsets[0] = 0;
@@ -119,10 +121,12 @@ void permute_backward(Tensor& dx, const Tensor& dxp_in, const ExpertPlan& plan) 
 void unpermute(Tensor& out, const Tensor& y_in, const Tensor& weights_in, const ExpertPlan& plan) {
   const Tensor y = y_in.contiguous(), weights = weights_in.contiguous();
   const float* weight = weights.data<float>();
-  for_float_types(y.dtype(), [&]<class T>() { sum_slots<T>(out, y, plan, [&](int64_t slot) { return weight[slot]; }); });
+  for_float_types(y.dtype(),
+                  [&]<class T>() { sum_slots<T>(out, y, plan, [&](int64_t slot) { return weight[slot]; }); });
 }
 
-void unpermute_backward(Tensor& dy, Tensor& dweights, const Tensor& dout_in, const Tensor& y_in, const Tensor& weights_in, const ExpertPlan& plan) {
+void unpermute_backward(Tensor& dy, Tensor& dweights, const Tensor& dout_in, const Tensor& y_in,
+                        const Tensor& weights_in, const ExpertPlan& plan) {
   const Tensor dout = dout_in.contiguous(), y = y_in.contiguous(), weights = weights_in.contiguous();
   const int64_t dim = y.dim(1);
   const int32_t* row_slot = plan.row_slot.data<int32_t>();

@@ -10,6 +10,7 @@ void plan_experts(ExpertPlan& plan, const Tensor& experts);
 void permute(Tensor& y, const Tensor& x, const ExpertPlan& plan);
 void permute_backward(Tensor& dx, const Tensor& dxp, const ExpertPlan& plan);
 void unpermute(Tensor& out, const Tensor& y, const Tensor& weights, const ExpertPlan& plan);
-void unpermute_backward(Tensor& dy, Tensor& dweights, const Tensor& dout, const Tensor& y, const Tensor& weights, const ExpertPlan& plan);
+void unpermute_backward(Tensor& dy, Tensor& dweights, const Tensor& dout, const Tensor& y, const Tensor& weights,
+                        const ExpertPlan& plan);
 
 }  // namespace tenon::ops::cpu

@@ -34,15 +34,16 @@ const void* advance(const void* data, int64_t elements, DType dtype) {
 
 enum class Means { tiles, panels, onednn };
 
-/// One for all row counts, or their bits would differ. oneDNN from AVX-512 on: there its sums do not depend on the number of rows.
+/// One for all row counts, or their bits would differ. oneDNN from AVX-512 on: there its sums do not depend on the
+/// number of rows.
 Means means(DType in) {
   static const Isa isa = cpu_isa();
   if (in == DType::bf16 && isa >= Isa::amx_bf16) return Means::tiles;
   return isa >= Isa::avx512 ? Means::onednn : Means::panels;
 }
 
-void multiply_by_onednn(int64_t m, int64_t n, int64_t k, DType in, const Matrix& a, const Matrix& b, bool packed, void* c, DType out, int64_t ldc,
-                        float beta) {
+void multiply_by_onednn(int64_t m, int64_t n, int64_t k, DType in, const Matrix& a, const Matrix& b, bool packed,
+                        void* c, DType out, int64_t ldc, float beta) {
   onednn::Product product{.n = n,
                           .lda = a.ld,
                           .ldb = b.ld,
@@ -54,13 +55,14 @@ void multiply_by_onednn(int64_t m, int64_t n, int64_t k, DType in, const Matrix&
                           .packed_b = packed,
                           .accumulate = beta != 0,
                           .one_thread = m * n * k < kWorthThreads};
-  // Of activations transposed the rows are what is summed over, as in weight gradients: that is the number that varies. bf16 results would round between
-  // the parts.
+  // Of activations transposed the rows are what is summed over, as in weight gradients: that is the number that varies.
+  // bf16 results would round between the parts.
   if (a.transposed && out == DType::f32) {
     product.m = m;
     for_usual_counts(k, [&](int64_t begin, int64_t count) {
       product.k = count;
-      onednn::multiply(product, advance(a.data, begin * a.ld, in), advance(b.data, b.transposed ? begin : begin * b.ld, in), c);
+      onednn::multiply(product, advance(a.data, begin * a.ld, in),
+                       advance(b.data, b.transposed ? begin : begin * b.ld, in), c);
       product.accumulate = true;
     });
     return;
@@ -73,16 +75,18 @@ void multiply_by_onednn(int64_t m, int64_t n, int64_t k, DType in, const Matrix&
   });
 }
 
-void multiply(int64_t m, int64_t n, int64_t k, DType in, const Matrix& a, const Matrix& b, bool packed, void* c, DType out, int64_t ldc,
-              float beta) {
+void multiply(int64_t m, int64_t n, int64_t k, DType in, const Matrix& a, const Matrix& b, bool packed, void* c,
+              DType out, int64_t ldc, float beta) {
   if (m == 0 || n == 0) return;
   if (k == 0) {
-    for (int64_t r = 0; beta == 0 && r < m; ++r) std::memset(const_cast<void*>(advance(c, r * ldc, out)), 0, static_cast<size_t>(n) * size_of(out));
+    for (int64_t r = 0; beta == 0 && r < m; ++r)
+      std::memset(const_cast<void*>(advance(c, r * ldc, out)), 0, static_cast<size_t>(n) * size_of(out));
     return;
   }
   switch (means(in)) {
     case Means::tiles:
-      return packed ? tiles::multiply_packed(m, n, k, a, b.data, c, out, ldc, beta) : tiles::multiply(m, n, k, a, b, c, out, ldc, beta);
+      return packed ? tiles::multiply_packed(m, n, k, a, b.data, c, out, ldc, beta)
+                    : tiles::multiply(m, n, k, a, b, c, out, ldc, beta);
     case Means::panels:
       return packed ? panels::multiply_packed(m, n, k, a, b.data, static_cast<float*>(c), ldc, beta)
                     : panels::multiply(m, n, k, a, b, static_cast<float*>(c), ldc, beta);
@@ -105,9 +109,12 @@ TENON_CLONES void convert_add(To* y, const From* x, int64_t n) {
 
 }  // namespace
 
-DType product_dtype(DType a, DType b) { return a == DType::bf16 && b == DType::bf16 && has_native_bf16() ? DType::bf16 : DType::f32; }
+DType product_dtype(DType a, DType b) {
+  return a == DType::bf16 && b == DType::bf16 && has_native_bf16() ? DType::bf16 : DType::f32;
+}
 
-void gemm(int64_t m, int64_t n, int64_t k, DType in, const Matrix& a, const Matrix& b, void* c, DType out, int64_t ldc, float beta) {
+void gemm(int64_t m, int64_t n, int64_t k, DType in, const Matrix& a, const Matrix& b, void* c, DType out, int64_t ldc,
+          float beta) {
   multiply(m, n, k, in, a, b, /*packed=*/false, c, out, ldc, beta);
 }
 
@@ -133,7 +140,8 @@ void gemm_pack(int64_t k, int64_t n, DType in, const Matrix& b, void* packed) {
   }
 }
 
-void gemm_packed(int64_t m, int64_t n, int64_t k, DType in, const Matrix& a, const void* packed_b, void* c, DType out, int64_t ldc, float beta) {
+void gemm_packed(int64_t m, int64_t n, int64_t k, DType in, const Matrix& a, const void* packed_b, void* c, DType out,
+                 int64_t ldc, float beta) {
   multiply(m, n, k, in, a, {packed_b, 0}, /*packed=*/true, c, out, ldc, beta);
 }
 

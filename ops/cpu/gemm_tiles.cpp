@@ -22,7 +22,8 @@ constexpr int64_t kStepsInCache = 20;
 constexpr int64_t kRows = 256;
 // Panels of a piece of work; fewer where threads would have nothing to do.
 constexpr int64_t kPanels = 16;
-// What is summed over is cut when both operands must be packed first, so that packed parts stay in the second-level cache.
+// What is summed over is cut when both operands must be packed first, so that packed parts stay in the second-level
+// cache.
 constexpr int64_t kSumCut = 1024;
 // Packed part of an operand that is packed for one product only.
 constexpr int64_t kSliceBytes = 2 << 20;
@@ -46,7 +47,8 @@ struct Target {
 };
 
 /// Rows [begin, end) by panels [first, last).
-void multiply_piece(int64_t begin, int64_t end, int64_t first, int64_t last, int64_t n, int64_t k, const Left& a, const uint16_t* packed_b, const Target& c) {
+void multiply_piece(int64_t begin, int64_t end, int64_t first, int64_t last, int64_t n, int64_t k, const Left& a,
+                    const uint16_t* packed_b, const Target& c) {
   const int64_t rows = end - begin, steps = up(k, kStep), cuts = up(steps, kStepsInCache), cut = up(steps, cuts);
   const uint16_t* left = a.data + begin / kTileRows * a.tile;
   auto tail = Workspace::host().get<uint16_t>(a.copy_tail ? up(rows, kTileRows) * kTile : 0);
@@ -94,7 +96,8 @@ void multiply_all(int64_t m, int64_t n, int64_t k, const Left& a, const uint16_t
   const int64_t panels = up(n, kPanel);
   const bool alone = m * n * k < kWorthThreads || num_threads() == 1;
   const int64_t row_pieces = up(m, kRows);
-  const int64_t wanted = alone ? 1 : up(4 * num_threads(), row_pieces);  // pieces of panels, so that each thread has about four
+  const int64_t wanted =
+      alone ? 1 : up(4 * num_threads(), row_pieces);  // pieces of panels, so that each thread has about four
   const int64_t size = std::clamp(up(panels, wanted), int64_t{1}, kPanels), panel_pieces = up(panels, size);
   const auto piece = [&](int64_t i) {
     const int64_t begin = i / panel_pieces * kRows, first = i % panel_pieces * size;
@@ -120,7 +123,8 @@ void pack(int64_t k, int64_t n, const Matrix& b, void* packed) {
   pack_columns(k, n, static_cast<const uint16_t*>(b.data), b.ld, b.transposed, static_cast<uint16_t*>(packed));
 }
 
-void multiply_packed(int64_t m, int64_t n, int64_t k, const Matrix& a, const void* packed_b, void* c, DType out, int64_t ldc, float beta) {
+void multiply_packed(int64_t m, int64_t n, int64_t k, const Matrix& a, const void* packed_b, void* c, DType out,
+                     int64_t ldc, float beta) {
   const auto* left = static_cast<const uint16_t*>(a.data);
   const auto* right = static_cast<const uint16_t*>(packed_b);
   if (!a.transposed) {
@@ -131,14 +135,16 @@ void multiply_packed(int64_t m, int64_t n, int64_t k, const Matrix& a, const voi
   auto packed = Workspace::host().get<uint16_t>(up(std::min(slice, m), kTileRows) * steps * kTile);
   for (int64_t i = 0; i < m; i += slice) {
     const int64_t rows = std::min(slice, m - i);
-    parallel_for(up(rows, kTileRows), 1 + (1 << 16) / (k * kTileRows + 1),
-                 [&](int64_t first, int64_t last) { amx::pack_transposed(left + i, a.ld, rows, k, first, last, packed.data()); });
+    parallel_for(up(rows, kTileRows), 1 + (1 << 16) / (k * kTileRows + 1), [&](int64_t first, int64_t last) {
+      amx::pack_transposed(left + i, a.ld, rows, k, first, last, packed.data());
+    });
     multiply_all(rows, n, k, {packed.data(), steps * kTile, kTile, kStep, false}, right,
                  {static_cast<char*>(c) + i * ldc * static_cast<int64_t>(size_of(out)), out, ldc, beta != 0});
   }
 }
 
-void multiply(int64_t m, int64_t n, int64_t k, const Matrix& a, const Matrix& b, void* c, DType out, int64_t ldc, float beta) {
+void multiply(int64_t m, int64_t n, int64_t k, const Matrix& a, const Matrix& b, void* c, DType out, int64_t ldc,
+              float beta) {
   const auto *left = static_cast<const uint16_t*>(a.data), *right = static_cast<const uint16_t*>(b.data);
   // bf16 results would be rounded between parts of a sum; f32 ones are not.
   const int64_t sum_cut = a.transposed && out == DType::f32 ? kSumCut : k;

@@ -16,7 +16,8 @@ struct Piece {
   int64_t expert, begin, count;
 };
 
-// Pieces for each thread: enough that a long last one does not matter, few enough that each reads its weight for many rows.
+// Pieces for each thread: enough that a long last one does not matter, few enough that each reads its weight for many
+// rows.
 constexpr int64_t kPiecesPerThread = 4;
 constexpr int64_t kPieceRows = 64;
 
@@ -28,7 +29,8 @@ std::vector<Piece> pieces_of_rows(const ExpertPlan& plan) {
   const int64_t size = (wanted + kPieceRows - 1) / kPieceRows * kPieceRows;
   std::vector<Piece> pieces;
   for (int64_t e = 0; e < plan.experts; ++e)
-    for (int64_t r = 0; r < counts[e]; r += size) pieces.push_back({e, offsets[e] + r, std::min<int64_t>(size, counts[e] - r)});
+    for (int64_t r = 0; r < counts[e]; r += size)
+      pieces.push_back({e, offsets[e] + r, std::min<int64_t>(size, counts[e] - r)});
   return pieces;
 }
 
@@ -39,7 +41,8 @@ void clear_padding(Tensor& y, const ExpertPlan& plan) {
   const size_t row = static_cast<size_t>(y.dim(1)) * size_of(y.dtype());
   for (int64_t e = 0; e < plan.experts; ++e) {
     const int64_t first = offsets[e] + counts[e];
-    std::memset(static_cast<char*>(y.raw()) + static_cast<size_t>(first) * row, 0, static_cast<size_t>(offsets[e + 1] - first) * row);
+    std::memset(static_cast<char*>(y.raw()) + static_cast<size_t>(first) * row, 0,
+                static_cast<size_t>(offsets[e + 1] - first) * row);
   }
 }
 
@@ -57,10 +60,11 @@ void each_piece(const std::vector<Piece>& pieces, int64_t multiply_adds, F&& f) 
 void multiply(Tensor& y, float beta, const Tensor& x, const WeightOperand& w, const ExpertPlan& plan) {
   const Tensor a = converted(x, w.product());
   const int64_t k = x.dim(1), n = y.dim(1);
-  const int64_t a_row = k * static_cast<int64_t>(size_of(w.product())), y_row = n * static_cast<int64_t>(size_of(y.dtype()));
+  const int64_t a_row = k * static_cast<int64_t>(size_of(w.product())),
+                y_row = n * static_cast<int64_t>(size_of(y.dtype()));
   each_piece(pieces_of_rows(plan), plan.rows * n * k, [&](const Piece& piece) {
-    w.multiply(piece.expert, piece.count, static_cast<const char*>(a.raw()) + piece.begin * a_row, k, static_cast<char*>(y.raw()) + piece.begin * y_row,
-               y.dtype(), n, beta);
+    w.multiply(piece.expert, piece.count, static_cast<const char*>(a.raw()) + piece.begin * a_row, k,
+               static_cast<char*>(y.raw()) + piece.begin * y_row, y.dtype(), n, beta);
   });
 }
 
@@ -83,8 +87,10 @@ void grouped_linear(Tensor& y, const Tensor& x, const Tensor& w, const ExpertPla
   multiply_into(y, 0, x, WeightOperand("grouped_linear", x.dtype(), w, PackFor::forward, packed), plan);
 }
 
-void grouped_linear_backward_input(Tensor& dx, float beta, const Tensor& dy, const Tensor& w, const ExpertPlan& plan, const PackedWeight* packed) {
-  multiply_into(dx, beta, dy, WeightOperand("grouped_linear_backward_input", dy.dtype(), w, PackFor::backward, packed), plan);
+void grouped_linear_backward_input(Tensor& dx, float beta, const Tensor& dy, const Tensor& w, const ExpertPlan& plan,
+                                   const PackedWeight* packed) {
+  multiply_into(dx, beta, dy, WeightOperand("grouped_linear_backward_input", dy.dtype(), w, PackFor::backward, packed),
+                plan);
 }
 
 void grouped_linear_backward_weight(Tensor& dw, const Tensor& dy, const Tensor& x, const ExpertPlan& plan) {
@@ -97,7 +103,8 @@ void grouped_linear_backward_weight(Tensor& dw, const Tensor& dy, const Tensor& 
 
   // Rows of the gradient are cut, not what is summed over: no partial sums, the same bits for any number of threads.
   const int64_t busy = std::count_if(counts, counts + plan.experts, [](int32_t c) { return c > 0; });
-  const int64_t cuts = std::clamp<int64_t>((num_threads() * kPiecesPerThread + busy - 1) / std::max<int64_t>(busy, 1), 1, (out + 127) / 128);
+  const int64_t cuts = std::clamp<int64_t>((num_threads() * kPiecesPerThread + busy - 1) / std::max<int64_t>(busy, 1),
+                                           1, (out + 127) / 128);
   const int64_t size = ((out + cuts - 1) / cuts + 31) / 32 * 32;
   std::vector<Piece> pieces;
   for (int64_t e = 0; e < plan.experts; ++e)
@@ -105,8 +112,10 @@ void grouped_linear_backward_weight(Tensor& dw, const Tensor& dy, const Tensor& 
 
   each_piece(pieces, plan.rows * out * in, [&](const Piece& piece) {
     const int64_t first = offsets[piece.expert];
-    gemm(piece.count, in, counts[piece.expert], product, {static_cast<const char*>(a.raw()) + (first * out + piece.begin) * item, out, /*transposed=*/true},
-         {static_cast<const char*>(b.raw()) + first * in * item, in}, dw.data<float>() + (piece.expert * out + piece.begin) * in, DType::f32, in, 1);
+    gemm(piece.count, in, counts[piece.expert], product,
+         {static_cast<const char*>(a.raw()) + (first * out + piece.begin) * item, out, /*transposed=*/true},
+         {static_cast<const char*>(b.raw()) + first * in * item, in},
+         dw.data<float>() + (piece.expert * out + piece.begin) * in, DType::f32, in, 1);
   });
 }
 

@@ -30,7 +30,8 @@ void add_bias(Tensor& y, const Tensor& bias_in) {
     for_float_types(bias.dtype(), [&]<class B>() {
       T* to = y.data<T>();
       const B* from = bias.data<B>();
-      parallel_for(y.rows(), 1 + (1 << 14) / (dim + 1), [&](int64_t begin, int64_t end) { add_to_rows(to + begin * dim, from, end - begin, dim); });
+      parallel_for(y.rows(), 1 + (1 << 14) / (dim + 1),
+                   [&](int64_t begin, int64_t end) { add_to_rows(to + begin * dim, from, end - begin, dim); });
     });
   });
 }
@@ -76,8 +77,9 @@ void linear_backward_bias(Tensor& db, const Tensor& dy_in) {
   auto partial = Workspace::host().zeros<float>(blocks.count() * dim);
   for_float_types(dy.dtype(), [&]<class T>() {
     const T* from = dy.data<T>();
-    parallel_blocks(blocks,
-                    [&](int64_t block, int64_t begin, int64_t end) { add_rows(&partial[block * dim], from + begin * dim, end - begin, dim); });
+    parallel_blocks(blocks, [&](int64_t block, int64_t begin, int64_t end) {
+      add_rows(&partial[block * dim], from + begin * dim, end - begin, dim);
+    });
   });
   add_rows(db.data<float>(), partial.data(), blocks.count(), dim);
 }

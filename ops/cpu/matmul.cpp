@@ -12,13 +12,15 @@ constexpr int64_t kShared = 4'000'000;
 void multiply(Tensor& c, const Tensor& a, const Tensor& b, DType product, bool trans_a, bool trans_b, float beta) {
   const int64_t k = a.dim(trans_a ? -2 : -1), n = c.dim(-1), lda = a.dim(-1), ldb = b.dim(-1);
   int64_t m = c.dim(-2), batch = c.numel() / (m * n);
-  if (a.rank() > 2 && b.rank() == 2 && !trans_a) m *= batch, batch = 1;  // rows of all of a's matrices follow each other
+  if (a.rank() > 2 && b.rank() == 2 && !trans_a)
+    m *= batch, batch = 1;  // rows of all of a's matrices follow each other
   const int64_t a_step = batch == 1 || a.rank() == 2 ? 0 : m * k * static_cast<int64_t>(size_of(product));
   const int64_t b_step = batch == 1 || b.rank() == 2 ? 0 : k * n * static_cast<int64_t>(size_of(product));
   const int64_t c_step = m * n * static_cast<int64_t>(size_of(c.dtype()));
   const auto one = [&](int64_t i) {
-    gemm(m, n, k, product, {static_cast<const char*>(a.raw()) + i * a_step, lda, trans_a}, {static_cast<const char*>(b.raw()) + i * b_step, ldb, trans_b},
-         static_cast<char*>(c.raw()) + i * c_step, c.dtype(), n, beta);
+    gemm(m, n, k, product, {static_cast<const char*>(a.raw()) + i * a_step, lda, trans_a},
+         {static_cast<const char*>(b.raw()) + i * b_step, ldb, trans_b}, static_cast<char*>(c.raw()) + i * c_step,
+         c.dtype(), n, beta);
   };
   if (m * n * k >= kShared || batch * m * n * k < kShared / 32) {
     for (int64_t i = 0; i < batch; ++i) one(i);

@@ -106,8 +106,8 @@ struct KeyHash {
     uint64_t h = 0;
     for (int64_t v : {p.m, p.n, p.k, p.lda, p.ldb, p.ldc, int64_t{key.threads}})
       h = (h ^ static_cast<uint64_t>(v)) * 0x9e3779b97f4a7c15u, h ^= h >> 29;
-    const int flags = static_cast<int>(p.in) | static_cast<int>(p.out) << 3 | p.trans_a << 6 | p.trans_b << 7 | p.packed_b << 8 |
-                      p.accumulate << 9;
+    const int flags = static_cast<int>(p.in) | static_cast<int>(p.out) << 3 | p.trans_a << 6 | p.trans_b << 7 |
+                      p.packed_b << 8 | p.accumulate << 9;
     return (h ^ static_cast<uint64_t>(flags)) * 0x9e3779b97f4a7c15u;
   }
 };
@@ -138,7 +138,10 @@ std::unique_ptr<Made> make(const Product& p) {
   made->c = dnnl::memory(c, engine(), nullptr);
   made->scratchpad = dnnl::memory(description.scratchpad_desc(), engine(), nullptr);
   made->scratchpad_bytes = description.scratchpad_desc().get_size();
-  made->arguments = {{DNNL_ARG_SRC, made->a}, {DNNL_ARG_WEIGHTS, made->b}, {DNNL_ARG_DST, made->c}, {DNNL_ARG_SCRATCHPAD, made->scratchpad}};
+  made->arguments = {{DNNL_ARG_SRC, made->a},
+                     {DNNL_ARG_WEIGHTS, made->b},
+                     {DNNL_ARG_DST, made->c},
+                     {DNNL_ARG_SCRATCHPAD, made->scratchpad}};
   return made;
 }
 

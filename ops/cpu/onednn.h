@@ -1,8 +1,9 @@
 // oneDNN's matrix product behind plain pointers. The only file that knows oneDNN, and that its versions 2 and 3 differ.
 //
-// Primitives are made once per problem (0.1 to 0.5 ms) and kept by each thread in a small table of its own, which costs less than oneDNN's
-// cache, needs no lock, and lets the memory objects be reused. Problems must therefore come from a small set: gemm.h cuts row counts.
-// A product runs on num_threads() threads, on one when it is called inside a parallel region or asks for it.
+// Primitives are made once per problem (0.1 to 0.5 ms) and kept by each thread in a small table of its own, which costs
+// less than oneDNN's cache, needs no lock, and lets the memory objects be reused. Problems must therefore come from a
+// small set: gemm.h cuts row counts. A product runs on num_threads() threads, on one when it is called inside a
+// parallel region or asks for it.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +13,8 @@
 
 namespace tenon::ops::cpu::onednn {
 
-/// c[m, n] = (accumulate ? c : 0) + a[m, k] b[k, n]. Leading dimensions are strides, in elements, of the matrix as it lies in memory.
+/// c[m, n] = (accumulate ? c : 0) + a[m, k] b[k, n]. Leading dimensions are strides, in elements, of the matrix as it
+/// lies in memory.
 struct Product {
   int64_t m = 0, n = 0, k = 0;
   int64_t lda = 0, ldb = 0, ldc = 0;

@@ -32,10 +32,12 @@ void CpuPackedWeight::write(const Tensor& w) {
   });
 }
 
-std::shared_ptr<const PackedWeight> pack_weight(const Tensor& w, PackFor use, std::shared_ptr<const PackedWeight> reuse) {
+std::shared_ptr<const PackedWeight> pack_weight(const Tensor& w, PackFor use,
+                                                std::shared_ptr<const PackedWeight> reuse) {
   if (w.numel() == 0) return {};
   std::shared_ptr<CpuPackedWeight> packed;
-  if (reuse && reuse.use_count() == 1 && reuse->shape() == w.shape() && reuse->dtype() == w.dtype() && reuse->use() == use)
+  if (reuse && reuse.use_count() == 1 && reuse->shape() == w.shape() && reuse->dtype() == w.dtype() &&
+      reuse->use() == use)
     packed = std::const_pointer_cast<CpuPackedWeight>(std::dynamic_pointer_cast<const CpuPackedWeight>(reuse));
   if (!packed) packed = std::make_shared<CpuPackedWeight>(w, use);
   packed->write(w);
@@ -46,8 +48,8 @@ WeightOperand::WeightOperand(const char* op, DType x, const Tensor& w, PackFor u
     : product_(product_dtype(x, w.dtype())), use_(use), out_(w.dim(-2)), in_(w.dim(-1)) {
   if (packed) {
     check(packed->shape() == w.shape() && packed->dtype() == w.dtype() && packed->use() == use,
-          "{}: the packed copy is of a weight {} {} for {}, the weight is {} {} and the use {}", op, packed->dtype(), packed->shape(),
-          text(packed->use()), w.dtype(), w.shape(), text(use));
+          "{}: the packed copy is of a weight {} {} for {}, the weight is {} {} and the use {}", op, packed->dtype(),
+          packed->shape(), text(packed->use()), w.dtype(), w.shape(), text(use));
     packed_ = dynamic_cast<const CpuPackedWeight*>(packed);
     check(packed_ != nullptr, "{}: the packed copy is on {}, the weight on {}", op, packed->device(), w.device());
     if (packed_->product() != product_) packed_ = nullptr;  // packed in bf16, met by f32
@@ -55,7 +57,8 @@ WeightOperand::WeightOperand(const char* op, DType x, const Tensor& w, PackFor u
   if (!packed_) dense_ = converted(w, product_);
 }
 
-void WeightOperand::multiply(int64_t e, int64_t m, const void* a, int64_t lda, void* c, DType out, int64_t ldc, float beta) const {
+void WeightOperand::multiply(int64_t e, int64_t m, const void* a, int64_t lda, void* c, DType out, int64_t ldc,
+                             float beta) const {
   const bool forward = use_ == PackFor::forward;
   const int64_t k = forward ? in_ : out_, n = forward ? out_ : in_;
   if (packed_) {

@@ -22,10 +22,11 @@ class CpuPackedWeight final : public PackedWeight {
   Tensor bytes_;
 };
 
-std::shared_ptr<const PackedWeight> pack_weight(const Tensor& w, PackFor use, std::shared_ptr<const PackedWeight> reuse);
+std::shared_ptr<const PackedWeight> pack_weight(const Tensor& w, PackFor use,
+                                                std::shared_ptr<const PackedWeight> reuse);
 
-/// The weight as a product's right-hand side: which dtype it is multiplied in with activations of `x`, and where each expert's matrix stands. Holds a
-/// widened copy where the processor needs one and nothing is packed.
+/// The weight as a product's right-hand side: which dtype it is multiplied in with activations of `x`, and where each
+/// expert's matrix stands. Holds a widened copy where the processor needs one and nothing is packed.
 class WeightOperand {
  public:
   /// Throws Error, in the name of `op`, when `packed` was not made from such a weight for this use.

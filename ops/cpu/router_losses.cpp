@@ -34,7 +34,8 @@ void load_balancing_loss(LoadBalancing& result, const Tensor& logits_in, const T
   std::fill_n(load, width, 0);
   const int32_t* expert = experts.data<int32_t>();
   for (int64_t s = 0; s < rows * k; ++s) {
-    check(expert[s] >= 0 && expert[s] < width, "load_balancing_loss: token {} goes to expert {} of {}", s / k, expert[s], width);
+    check(expert[s] >= 0 && expert[s] < width, "load_balancing_loss: token {} goes to expert {} of {}", s / k,
+          expert[s], width);
     ++load[expert[s]];
   }
   auto sum = Workspace::host().get<double>(width);
@@ -50,10 +51,12 @@ void load_balancing_loss(LoadBalancing& result, const Tensor& logits_in, const T
 }
 
 // dlogits[r, e] = dloss * E / rows * p_e (f_e - sum_i f_i p_i)
-void load_balancing_loss_backward(Tensor& dlogits, const Tensor& dloss, const Tensor& logits_in, const Tensor& load_in) {
+void load_balancing_loss_backward(Tensor& dlogits, const Tensor& dloss, const Tensor& logits_in,
+                                  const Tensor& load_in) {
   const Tensor logits = logits_in.contiguous(), load = load_in.contiguous();
   const int64_t rows = logits.dim(0), width = logits.dim(1);
-  const float share = 1 / static_cast<float>(rows), factor = dloss.item<float>() * static_cast<float>(width) * share * share;
+  const float share = 1 / static_cast<float>(rows),
+              factor = dloss.item<float>() * static_cast<float>(width) * share * share;
   parallel_for(rows, kGrain, [&](int64_t begin, int64_t end) {
     const int32_t* f = load.data<int32_t>();
     for (int64_t r = begin; r < end; ++r) {

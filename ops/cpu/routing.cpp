@@ -17,12 +17,14 @@ constexpr float kTiny = 1e-20f;
 // Tokens for each thread: about as much work as waking it.
 constexpr int64_t kGrain = 64;
 
-/// Indices of the `count` largest values with mask set, best first, the lower index of equals; a NaN is taken only when nothing else is left.
+/// Indices of the `count` largest values with mask set, best first, the lower index of equals; a NaN is taken only when
+/// nothing else is left.
 void choose(const float* value, uint8_t* candidate, int64_t n, int count, int32_t* chosen) {
   for (int j = 0; j < count; ++j) {
     int64_t best = -1;
     for (int64_t i = 0; i < n; ++i)
-      if (candidate[i] && (best < 0 || value[i] > value[best] || (std::isnan(value[best]) && !std::isnan(value[i])))) best = i;
+      if (candidate[i] && (best < 0 || value[i] > value[best] || (std::isnan(value[best]) && !std::isnan(value[i]))))
+        best = i;
     candidate[best] = 0;
     chosen[j] = static_cast<int32_t>(best);
   }
@@ -41,14 +43,15 @@ float sum_of_two_best(const float* value, int64_t n) {
 }
 
 struct TokenScratch {
-  float* selection;   // [experts] scores + bias
-  float* mark;        // [n_group]
-  uint8_t* candidate; // [experts]
-  uint8_t* group;     // [n_group]
-  int32_t* chosen;    // [topk_group]
+  float* selection;    // [experts] scores + bias
+  float* mark;         // [n_group]
+  uint8_t* candidate;  // [experts]
+  uint8_t* group;      // [n_group]
+  int32_t* chosen;     // [topk_group]
 };
 
-void choose_experts(const float* scores, const float* bias, int64_t experts, const RoutingOptions& o, const TokenScratch& s, int32_t* chosen) {
+void choose_experts(const float* scores, const float* bias, int64_t experts, const RoutingOptions& o,
+                    const TokenScratch& s, int32_t* chosen) {
   const float* selection = scores;
   if (bias) {
     for (int64_t e = 0; e < experts; ++e) s.selection[e] = scores[e] + bias[e];
@@ -57,7 +60,8 @@ void choose_experts(const float* scores, const float* bias, int64_t experts, con
   if (o.topk_group < o.n_group) {
     const int64_t size = experts / o.n_group;
     for (int g = 0; g < o.n_group; ++g)
-      s.mark[g] = o.score == RouterScore::softmax ? best_of(selection + g * size, size) : sum_of_two_best(selection + g * size, size);
+      s.mark[g] = o.score == RouterScore::softmax ? best_of(selection + g * size, size)
+                                                  : sum_of_two_best(selection + g * size, size);
     std::fill_n(s.group, o.n_group, uint8_t{1});
     choose(s.mark, s.group, o.n_group, o.topk_group, s.chosen);
     std::fill_n(s.candidate, experts, uint8_t{0});
@@ -82,7 +86,8 @@ void check_forced_experts(const Tensor& experts_in, int64_t num_experts) {
   }
 }
 
-void route(Routing& routing, const Tensor& logits_in, const Tensor* selection_bias, const RoutingOptions& options, const Tensor* forced_experts) {
+void route(Routing& routing, const Tensor& logits_in, const Tensor* selection_bias, const RoutingOptions& options,
+           const Tensor* forced_experts) {
   const Tensor logits = logits_in.contiguous(), bias = selection_bias ? selection_bias->contiguous() : Tensor();
   const Tensor forced = forced_experts ? forced_experts->contiguous() : Tensor();
   const int64_t tokens = logits.dim(0), experts = logits.dim(1), k = options.top_k;
@@ -128,7 +133,8 @@ void route_backward(Tensor& dlogits, const Tensor& dweights_in, const Routing& r
 
       float sum = kTiny, dot = 0;
       for (int64_t j = 0; j < k; ++j) sum += scores[chosen[j]], dot += dw[j] * scores[chosen[j]];
-      const float shift = options.normalize ? dot / sum : 0, factor = options.normalize ? options.scale / sum : options.scale;
+      const float shift = options.normalize ? dot / sum : 0,
+                  factor = options.normalize ? options.scale / sum : options.scale;
       for (int64_t j = 0; j < k; ++j) d[chosen[j]] = factor * (dw[j] - shift);
 
       if (options.score == RouterScore::softmax) {

@@ -31,7 +31,9 @@ void configure(int64_t upper, int64_t lower) {
 
 void finish(const Block& d, const float* sum, int64_t first, int64_t rows) {
   const __mmask16 low = static_cast<__mmask16>(d.columns >= 16 ? 0xffff : (1u << d.columns) - 1);
-  const __mmask16 high = static_cast<__mmask16>(d.columns >= 32 ? 0xffff : d.columns > 16 ? (1u << (d.columns - 16)) - 1 : 0);
+  const __mmask16 high = static_cast<__mmask16>(d.columns >= 32  ? 0xffff
+                                                : d.columns > 16 ? (1u << (d.columns - 16)) - 1
+                                                                 : 0);
   for (int64_t r = 0; r < rows; ++r) {
     __m512 x = _mm512_loadu_ps(sum + r * d.sum_stride), y = _mm512_loadu_ps(sum + r * d.sum_stride + 16);
     if (d.c_is_bf16) {
@@ -39,8 +41,10 @@ void finish(const Block& d, const float* sum, int64_t first, int64_t rows) {
       const __mmask32 mask = static_cast<__mmask32>(low) | static_cast<__mmask32>(high) << 16;
       if (d.add_to_c) {
         const __m512i old = _mm512_maskz_loadu_epi16(mask, c);
-        x = _mm512_add_ps(x, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(old)), 16)));
-        y = _mm512_add_ps(y, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(old, 1)), 16)));
+        x = _mm512_add_ps(
+            x, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(old)), 16)));
+        y = _mm512_add_ps(
+            y, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(old, 1)), 16)));
       }
       const __m512bh both = _mm512_cvtne2ps_pbh(y, x);
       _mm512_mask_storeu_epi16(c, mask, reinterpret_cast<const __m512i&>(both));
@@ -159,10 +163,13 @@ inline void transpose(__m512i* r) {
 }
 
 inline __mmask32 first32(int64_t count) { return count >= 32 ? 0xffffffffu : count <= 0 ? 0u : (1u << count) - 1; }
-inline __mmask16 first16(int64_t count) { return static_cast<__mmask16>(count >= 16 ? 0xffff : count <= 0 ? 0 : (1u << count) - 1); }
+inline __mmask16 first16(int64_t count) {
+  return static_cast<__mmask16>(count >= 16 ? 0xffff : count <= 0 ? 0 : (1u << count) - 1);
+}
 
 // Places of 32 numbers of one row and 32 of the next when they are paired.
-alignas(64) constexpr uint16_t kPairLow[32] = {0, 32, 1, 33, 2, 34, 3, 35, 4, 36, 5, 37, 6, 38, 7, 39, 8, 40, 9, 41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47};
+alignas(64) constexpr uint16_t kPairLow[32] = {0, 32, 1, 33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39,
+                                               8, 40, 9, 41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47};
 alignas(64) constexpr uint16_t kPairHigh[32] = {16, 48, 17, 49, 18, 50, 19, 51, 20, 52, 21, 53, 22, 54, 23, 55,
                                                 24, 56, 25, 57, 26, 58, 27, 59, 28, 60, 29, 61, 30, 62, 31, 63};
 
@@ -193,7 +200,8 @@ void multiply(const Block& d) {
   _tile_release();
 }
 
-void pack_panels(const uint16_t* b, int64_t ld, bool transposed, int64_t k, int64_t n, int64_t first, int64_t last, uint16_t* packed) {
+void pack_panels(const uint16_t* b, int64_t ld, bool transposed, int64_t k, int64_t n, int64_t first, int64_t last,
+                 uint16_t* packed) {
   const int64_t steps = (k + kStep - 1) / kStep;
   const __m512i low = _mm512_load_si512(kPairLow), high = _mm512_load_si512(kPairHigh);
   for (int64_t p = first; p < last; ++p) {
@@ -216,7 +224,8 @@ void pack_panels(const uint16_t* b, int64_t ld, bool transposed, int64_t k, int6
         for (int64_t i = 0; i < 16; ++i) {
           const int64_t row = s * kStep + 2 * i;
           const __m512i x = row < k ? _mm512_maskz_loadu_epi16(mask, b + row * ld + column) : _mm512_setzero_si512();
-          const __m512i y = row + 1 < k ? _mm512_maskz_loadu_epi16(mask, b + (row + 1) * ld + column) : _mm512_setzero_si512();
+          const __m512i y =
+              row + 1 < k ? _mm512_maskz_loadu_epi16(mask, b + (row + 1) * ld + column) : _mm512_setzero_si512();
           _mm512_storeu_si512(to + i * 32, _mm512_permutex2var_epi16(x, low, y));
           _mm512_storeu_si512(to + kTile + i * 32, _mm512_permutex2var_epi16(x, high, y));
         }
@@ -225,7 +234,8 @@ void pack_panels(const uint16_t* b, int64_t ld, bool transposed, int64_t k, int6
   }
 }
 
-void pack_transposed(const uint16_t* a, int64_t ld, int64_t m, int64_t k, int64_t first, int64_t last, uint16_t* packed) {
+void pack_transposed(const uint16_t* a, int64_t ld, int64_t m, int64_t k, int64_t first, int64_t last,
+                     uint16_t* packed) {
   const int64_t steps = (k + kStep - 1) / kStep;
   for (int64_t t = first; t < last; ++t) {
     uint16_t* to = packed + t * steps * kTile;
@@ -235,8 +245,10 @@ void pack_transposed(const uint16_t* a, int64_t ld, int64_t m, int64_t k, int64_
       for (int64_t i = 0; i < 16; ++i) {
         const int64_t row = s * kStep + 2 * i;
         const uint16_t* from = a + row * ld + t * kTileRows;
-        const __m512i x = row < k ? _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, from)) : _mm512_setzero_si512();
-        const __m512i y = row + 1 < k ? _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, from + ld)) : _mm512_setzero_si512();
+        const __m512i x =
+            row < k ? _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, from)) : _mm512_setzero_si512();
+        const __m512i y =
+            row + 1 < k ? _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, from + ld)) : _mm512_setzero_si512();
         r[i] = _mm512_or_si512(x, _mm512_slli_epi32(y, 16));
       }
       transpose(r);

@@ -37,7 +37,8 @@ TEST(Routing, AgreesWithTransformers) {
     SCOPED_TRACE(name);
     const Oracle o(name);
     const ops::RoutingOptions options = options_of(o, name);
-    const Tensor logits = o.tensor("logits", DType::f32), bias = o.has("bias") ? o.tensor("bias", DType::f32) : Tensor();
+    const Tensor logits = o.tensor("logits", DType::f32),
+                 bias = o.has("bias") ? o.tensor("bias", DType::f32) : Tensor();
     const ops::Routing routing = ops::route(logits, bias.defined() ? &bias : nullptr, options);
 
     const Array out = o["out"], dout = o["dout"], dlogits = o["dlogits"], experts = o["experts"];
@@ -75,7 +76,8 @@ TEST(Routing, ForcedExpertsKeepTheirWeightsAndOrder) {
     const int32_t* e = forced.row<int32_t>(t);
     EXPECT_NEAR(other.weights.row<float>(t)[0], 1 / (1 + std::exp(l[e[1]] - l[e[0]])), 1e-6);
   }
-  const Tensor outside = Tensor::from<int32_t>({5, 0, 1, 2, 3, 6, 0, 5, 2, 1}, {5, 2}), twice = Tensor::from<int32_t>({5, 0, 1, 1, 3, 4, 0, 5, 2, 1}, {5, 2});
+  const Tensor outside = Tensor::from<int32_t>({5, 0, 1, 2, 3, 6, 0, 5, 2, 1}, {5, 2}),
+               twice = Tensor::from<int32_t>({5, 0, 1, 1, 3, 4, 0, 5, 2, 1}, {5, 2});
   EXPECT_ERROR(ops::route(logits, nullptr, options, &outside), "token 2", "expert 6", "of 6");
   EXPECT_ERROR(ops::route(logits, nullptr, options, &twice), "token 1", "twice");
 }
@@ -123,7 +125,8 @@ TEST(ExpertPlan, SortsAndPads) {
   EXPECT_EQ(ops::plan_experts(experts, 5).rows, 6);
   EXPECT_ERROR(ops::plan_experts(experts, 3), "token 0", "expert 3", "of 3");
   EXPECT_ERROR(ops::permute(Tensor::zeros({4, 2}, DType::f32), plan), "[4, 2]", "3 tokens");
-  EXPECT_ERROR(ops::unpermute(Tensor::zeros({12, 2}, DType::f32), Tensor::zeros({3, 3}, DType::f32), plan), "weights", "[3, 2]", "[3, 3]");
+  EXPECT_ERROR(ops::unpermute(Tensor::zeros({12, 2}, DType::f32), Tensor::zeros({3, 3}, DType::f32), plan), "weights",
+               "[3, 2]", "[3, 3]");
 }
 
 Tensor normal(const Shape& shape, DType dtype, uint64_t seed) {
@@ -150,17 +153,20 @@ TEST(GroupedLinear, IsLinearForEachExpert) {
       ops::grouped_linear_backward_input(dx, 0, y, w, plan, backward.get());
       ops::grouped_linear_backward_weight(dw, y, x, plan);
       for (int e = 0; e < 5; ++e) {
-        const int64_t begin = plan.offsets.data<int32_t>()[e], count = plan.counts.data<int32_t>()[e], end = plan.offsets.data<int32_t>()[e + 1];
+        const int64_t begin = plan.offsets.data<int32_t>()[e], count = plan.counts.data<int32_t>()[e],
+                      end = plan.offsets.data<int32_t>()[e + 1];
         const Tensor we = w.select(0, e), xe = x.slice(0, begin, begin + count);
         const Tensor expected = ops::linear(xe, we, nullptr, pack(we, ops::PackFor::forward).get());
         EXPECT_EQ(std::memcmp(y.slice(0, begin, begin + count).raw(), expected.raw(), expected.nbytes()), 0) << e;
         Tensor dx_expected = Tensor::like(xe);
         ops::linear_backward_input(dx_expected, 0, expected, we, pack(we, ops::PackFor::backward).get());
-        EXPECT_EQ(std::memcmp(dx.slice(0, begin, begin + count).raw(), dx_expected.raw(), dx_expected.nbytes()), 0) << e;
+        EXPECT_EQ(std::memcmp(dx.slice(0, begin, begin + count).raw(), dx_expected.raw(), dx_expected.nbytes()), 0)
+            << e;
         Tensor dw_expected = Tensor::full(we.shape(), 0.25f, DType::f32);
         ops::linear_backward_weight(dw_expected, expected, xe);
         for (int64_t i = 0; i < we.numel(); ++i)
-          ASSERT_NEAR(dw.select(0, e).data<float>()[i], dw_expected.data<float>()[i], 1e-3) << e;  // sums of up to 200 products of size 8
+          ASSERT_NEAR(dw.select(0, e).data<float>()[i], dw_expected.data<float>()[i], 1e-3)
+              << e;  // sums of up to 200 products of size 8
         for (int64_t r = begin + count; r < end; ++r)
           for (const Tensor& padded : {y, dx}) {
             const Tensor row = padded.select(0, r);
@@ -176,9 +182,12 @@ TEST(GroupedLinear, BadShapes) {
   const Tensor w = Tensor::zeros({3, 4, 6}, DType::f32);
   EXPECT_ERROR(ops::grouped_linear(Tensor::zeros({3, 5}, DType::f32), w, plan), "[3, 5]", "[3, 4, 6]");
   EXPECT_ERROR(ops::grouped_linear(Tensor::zeros({2, 6}, DType::f32), w, plan), "[2, 6]", "3 rows");
-  EXPECT_ERROR(ops::grouped_linear(Tensor::zeros({3, 6}, DType::f32), Tensor::zeros({2, 4, 6}, DType::f32), plan), "[2, 4, 6]", "3 experts");
+  EXPECT_ERROR(ops::grouped_linear(Tensor::zeros({3, 6}, DType::f32), Tensor::zeros({2, 4, 6}, DType::f32), plan),
+               "[2, 4, 6]", "3 experts");
   Tensor dw = Tensor::zeros({3, 4, 5}, DType::f32);
-  EXPECT_ERROR(ops::grouped_linear_backward_weight(dw, Tensor::zeros({3, 4}, DType::f32), Tensor::zeros({3, 6}, DType::f32), plan), "[3, 4, 5]", "[3, 4, 6]");
+  EXPECT_ERROR(ops::grouped_linear_backward_weight(dw, Tensor::zeros({3, 4}, DType::f32),
+                                                   Tensor::zeros({3, 6}, DType::f32), plan),
+               "[3, 4, 5]", "[3, 4, 6]");
 }
 
 }  // namespace

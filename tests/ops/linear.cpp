@@ -1,4 +1,5 @@
-// What the op table does not show of products: rows that do not depend on their company, threads, packed copies, mixed dtypes, beta, bad shapes.
+// What the op table does not show of products: rows that do not depend on their company, threads, packed copies, mixed
+// dtypes, beta, bad shapes.
 #include "../../ops/linear.h"
 
 #include <gtest/gtest.h>
@@ -22,9 +23,13 @@ Tensor normal(const Shape& shape, DType dtype, uint64_t seed) {
   return x;
 }
 
-double at(const Tensor& x, int64_t i) { return x.dtype() == DType::f32 ? x.data<float>()[i] : to_float(x.data<bf16>()[i]); }
+double at(const Tensor& x, int64_t i) {
+  return x.dtype() == DType::f32 ? x.data<float>()[i] : to_float(x.data<bf16>()[i]);
+}
 
-bool same_bits(const Tensor& a, const Tensor& b) { return a.nbytes() == b.nbytes() && std::memcmp(a.raw(), b.raw(), a.nbytes()) == 0; }
+bool same_bits(const Tensor& a, const Tensor& b) {
+  return a.nbytes() == b.nbytes() && std::memcmp(a.raw(), b.raw(), a.nbytes()) == 0;
+}
 
 double largest_difference(const Tensor& a, const Tensor& b) {
   double largest = 0;
@@ -64,7 +69,8 @@ TEST_P(LinearRows, DoNotDependOnTheirNumber) {
 
 INSTANTIATE_TEST_SUITE_P(Shapes, LinearRows,
                          ::testing::Combine(::testing::Values(DType::f32, DType::bf16),
-                                            ::testing::Values(std::pair(64, 64), std::pair(97, 64), std::pair(97, 100), std::pair(576, 192), std::pair(1536, 100)),
+                                            ::testing::Values(std::pair(64, 64), std::pair(97, 64), std::pair(97, 100),
+                                                              std::pair(576, 192), std::pair(1536, 100)),
                                             ::testing::Bool()));
 
 TEST(Linear, PackedAgreesWithPlain) {
@@ -73,18 +79,21 @@ TEST(Linear, PackedAgreesWithPlain) {
     const auto packed = ops::pack_weight(w, ops::PackFor::forward);
     ASSERT_NE(packed, nullptr);
     EXPECT_GE(packed->nbytes(), w.nbytes());
-    const Tensor a = ops::linear(x, w, nullptr, nullptr, DType::f32), b = ops::linear(x, w, nullptr, packed.get(), DType::f32);
+    const Tensor a = ops::linear(x, w, nullptr, nullptr, DType::f32),
+                 b = ops::linear(x, w, nullptr, packed.get(), DType::f32);
     EXPECT_LT(largest_difference(a, b), 2e-4);  // sums of 200 products of size 1, in another order
   }
 }
 
 TEST(Linear, PackedMemoryIsReused) {
-  const Tensor x = normal({9, 64}, DType::f32, 1), first = normal({48, 64}, DType::f32, 2), second = normal({48, 64}, DType::f32, 3);
+  const Tensor x = normal({9, 64}, DType::f32, 1), first = normal({48, 64}, DType::f32, 2),
+               second = normal({48, 64}, DType::f32, 3);
   auto packed = ops::pack_weight(first, ops::PackFor::forward);
   const ops::PackedWeight* before = packed.get();
   packed = ops::pack_weight(second, ops::PackFor::forward, std::move(packed));
   EXPECT_EQ(packed.get(), before);
-  EXPECT_TRUE(same_bits(ops::linear(x, second, nullptr, packed.get()), ops::linear(x, second, nullptr, ops::pack_weight(second, ops::PackFor::forward).get())));
+  EXPECT_TRUE(same_bits(ops::linear(x, second, nullptr, packed.get()),
+                        ops::linear(x, second, nullptr, ops::pack_weight(second, ops::PackFor::forward).get())));
   const auto held = packed;
   EXPECT_NE(ops::pack_weight(first, ops::PackFor::forward, std::move(packed)).get(), before) << "others still read it";
 }
@@ -98,7 +107,8 @@ TEST(Linear, MixedDtypes) {
   const Tensor mixed = ops::linear(wide, w);
   EXPECT_EQ(mixed.dtype(), DType::f32);
   EXPECT_LT(largest_difference(plain, mixed), 1e-4);
-  EXPECT_LT(largest_difference(mixed, ops::linear(wide, w, nullptr, ops::pack_weight(w, ops::PackFor::forward).get())), 1e-4);
+  EXPECT_LT(largest_difference(mixed, ops::linear(wide, w, nullptr, ops::pack_weight(w, ops::PackFor::forward).get())),
+            1e-4);
   EXPECT_ERROR(ops::linear(x, mixed.slice(1, 0, 33).transpose(0, 1).contiguous()), "linear");
 }
 
@@ -115,7 +125,8 @@ TEST(Linear, BetaAddsToWhatIsThere) {
 TEST(Linear, WeightGradientOfManyRowsIsTheSameForAnyThreads) {
   for (DType dtype : {DType::f32, DType::bf16}) {
     const Tensor x = normal({1500, 96}, dtype, 1), dy = normal({1500, 64}, dtype, 2);
-    Tensor one = Tensor::zeros({64, 96}, DType::f32), two = Tensor::zeros({64, 96}, DType::f32), db1 = Tensor::zeros({64}, DType::f32), db2 = Tensor::zeros({64}, DType::f32);
+    Tensor one = Tensor::zeros({64, 96}, DType::f32), two = Tensor::zeros({64, 96}, DType::f32),
+           db1 = Tensor::zeros({64}, DType::f32), db2 = Tensor::zeros({64}, DType::f32);
     {
       Threads count(1);
       ops::linear_backward_weight(one, dy, x);
