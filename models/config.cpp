@@ -173,6 +173,44 @@ ModelConfig load_config(const std::string& dir) {
   return config;
 }
 
+namespace {
+
+// Things that an architecture fixes, or that its config.json has no key for: what is written must read as what was
+// meant.
+void check_expressible(const ModelConfig& meant, const std::string& written) {
+  const ModelConfig c = config_from_json(written, "config of " + meant.architecture);
+  auto same = [&](const char* what, auto a, auto b) {
+    check(a == b, "config: {} is {}, which a {} cannot have ({} there)", what, a, meant.architecture, b);
+  };
+  same("model_type", meant.model_type, c.model_type);
+  same("attention_bias", meant.attention_bias, c.attention_bias);
+  same("attention_output_bias", meant.attention_output_bias, c.attention_output_bias);
+  same("mlp_bias", meant.mlp_bias, c.mlp_bias);
+  same("qk_norm", meant.qk_norm, c.qk_norm);
+  same("num_experts", meant.num_moe_layers() > 0 ? meant.num_experts : 0, c.num_experts);
+  for (int64_t i = 0; i < meant.num_layers; ++i) {
+    const std::string layer = " of layer " + std::to_string(i);
+    same(("experts" + layer).c_str(), meant.is_moe_layer(i), c.is_moe_layer(i));
+    same(("sliding window" + layer).c_str(), meant.window(i), c.window(i));
+  }
+  if (meant.num_moe_layers() == 0) return;
+  same("experts_per_token", meant.experts_per_token, c.experts_per_token);
+  same("moe_intermediate_size", meant.moe_intermediate_size, c.moe_intermediate_size);
+  same("shared_intermediate_size", meant.shared_intermediate_size, c.shared_intermediate_size);
+  same("routing_bias", meant.routing_bias, c.routing_bias);
+  const ops::RoutingOptions &a = meant.routing, &b = c.routing;
+  auto name = [](ops::RouterScore score) {
+    return std::string(score == ops::RouterScore::sigmoid ? "sigmoid" : "softmax");
+  };
+  same("routing.score", name(a.score), name(b.score));
+  same("routing.normalize", a.normalize, b.normalize);
+  same("routing.scale", a.scale, b.scale);
+  same("routing.n_group", a.n_group, b.n_group);
+  same("routing.topk_group", a.topk_group, b.topk_group);
+}
+
+}  // namespace
+
 std::string config_to_json(const ModelConfig& c) {
   check_config(c, "config of " + c.architecture);
   const zoo::Family& family = zoo::family(c.architecture, "config");
@@ -202,7 +240,9 @@ std::string config_to_json(const ModelConfig& c) {
   if (c.router_z_loss_coef != 0) out["router_z_loss_coef"] = c.router_z_loss_coef;
   if (!out.contains("use_cache")) out["use_cache"] = true;
   family.write(c, out);
-  return out.dump(2) + "\n";
+  std::string text = out.dump(2) + "\n";
+  check_expressible(c, text);
+  return text;
 }
 
 void check_config(const ModelConfig& c, const std::string& where) {

@@ -75,7 +75,8 @@ ModelConfig config_from_json(const std::string& text, const std::string& where);
 /// config.json does).
 ModelConfig load_config(const std::string& dir);
 
-/// A config.json that transformers opens: our values under the family's names over the keys of raw_json.
+/// A config.json that transformers opens: our values under the family's names over the keys of raw_json. Throws Error
+/// when the architecture cannot be what the values say (q/k norms in a Llama).
 std::string config_to_json(const ModelConfig& config);
 
 /// Throws Error for values that contradict each other or that no model can have; `where` goes in front. create() and

@@ -34,7 +34,7 @@ double standard_deviation(const Parameter& p, const ModelConfig& config, Initial
 Model create(const ModelConfig& config, const CreateOptions& options) {
   check(options.dtype == DType::f32 || options.dtype == DType::bf16,
         "create: a model of {} is not supported; f32 and bf16 are", options.dtype);
-  check_config(config, "config");
+  config_to_json(config);  // a model that could not be saved is refused here
   Model model = ModelAccess::make(config, options.dtype, options.device, true);
   for (auto& p : model.params().all()) {
     Tensor weights = Tensor::empty(p->shape(), DType::f32);

@@ -12,6 +12,7 @@
 #include "../ops/elementwise.h"
 #include "../ops/indexing.h"
 #include "../runtime/check.h"
+#include "../runtime/memory.h"
 #include "zoo/family.h"
 
 namespace tenon::models {
@@ -227,6 +228,7 @@ void Decoder::add_router_losses(const std::vector<MoeOut>& moe, Forward& out) co
 
 Forward Decoder::forward(const Batch& batch, const ForwardOptions& options) {
   check_batch(batch);
+  MemoryTag tag("activations");
   std::optional<NoGrad> no_grad;
   if (batch.attention.cache) no_grad.emplace();
   const ops::RopeTable table = rope_table_for(batch.max_position);

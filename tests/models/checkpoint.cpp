@@ -1,6 +1,9 @@
 // Folders in and out: the same weights, files that travel along, disagreements listed, old folders whole.
 #include <gtest/gtest.h>
 
+#include <sys/resource.h>
+
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 
@@ -121,6 +124,34 @@ TEST(Checkpoint, ReplacesAModelAndNothingElse) {
 
   write_file_atomically((fs::path(temp.path()) / "file").string(), "");
   EXPECT_THROW(models::save(qwen, temp.path() + "/file"), Error);
+}
+
+// A limit on the size of files stands for a full disk: writing fails in the same place.
+TEST(Checkpoint, AFullDiskLeavesTheOldModelWhole) {
+  TempDir temp;
+  std::string dir = temp / "model";
+  models::save(models::load(oracle_dir("qwen2")), dir);
+  models::Model other = models::load(oracle_dir("mixtral"));
+
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit small = before;
+  small.rlim_cur = 20'000;
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  std::string text;
+  try {
+    models::save(other, dir);
+  } catch (const Error& e) {
+    text = e.what();
+  }
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+
+  EXPECT_NE(text.find("model"), std::string::npos) << text;
+  expect_same_weights(oracle_dir("qwen2"), dir);
+  EXPECT_EQ(std::distance(fs::directory_iterator(temp.path()), fs::directory_iterator()), 1)
+      << "something was left beside";
 }
 
 TEST(Checkpoint, EveryDisagreementIsInOneError) {

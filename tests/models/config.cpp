@@ -118,6 +118,32 @@ TEST(Config, ExpertsThatCannotBe) {
   EXPECT_NE(error("dots1", "layer_types", Json::array({"full_attention"})), "");
 }
 
+TEST(Config, AnArchitectureIsWhatItIs) {
+  auto error = [](auto change) -> std::string {
+    ModelConfig config = models::load_config(oracle_dir("llama"));
+    config.raw_json.clear();
+    change(config);
+    try {
+      models::create(config);
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return {};
+  };
+  EXPECT_EQ(error([](auto&) {}), "");
+  EXPECT_NE(error([](auto& c) { c.qk_norm = true; }).find("qk_norm"), std::string::npos);
+  EXPECT_NE(error([](auto& c) { c.attention_bias = true; }).find("bias"),
+            std::string::npos);  // Llama has one switch for q, k, v and o
+  EXPECT_NE(error([](auto& c) { c.sliding_window = 4; }).find("sliding window"), std::string::npos);
+  EXPECT_NE(error([](auto& c) {
+              c.moe_layer = {true, true};
+              c.num_experts = 4;
+              c.experts_per_token = c.routing.top_k = 2;
+              c.moe_intermediate_size = 8;
+            }).find("experts"),
+            std::string::npos);
+}
+
 // Parameter counts that publishers and transformers state.
 TEST(Size, OfPublishedModels) {
   struct Known {

@@ -64,7 +64,7 @@ class Generation : public ::testing::TestWithParam<std::tuple<std::string, DType
 };
 
 TEST_P(Generation, DoesNotDependOnBatchCacheOrNeighbours) {
-  std::vector<GenerateRequest> all = requests(3, 40);
+  std::vector<GenerateRequest> all = requests(3, 20);
   std::vector<Completion> whole = run(model_, all, {.max_batch = 64});
   ASSERT_EQ(whole.size(), all.size() * 3);
   const auto page = static_cast<size_t>(models::KvCache::page_bytes(model_.config(), model_.dtype()));
@@ -91,7 +91,7 @@ TEST_P(Generation, DoesNotDependOnBatchCacheOrNeighbours) {
 }
 
 TEST_P(Generation, TrainingComputesTheSameLogProbabilities) {
-  std::vector<GenerateRequest> all = requests(2, 70);
+  std::vector<GenerateRequest> all = requests(2, 24);
   for (GenerateRequest& r : all) r.sampling.temperature = 0.8f;
   std::vector<Completion> completions = run(model_, all, {.max_batch = 6, .record_routes = true});
   for (const Completion& c : completions) {
