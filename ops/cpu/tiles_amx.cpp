@@ -204,43 +204,46 @@ void pack_panels(const uint16_t* b, int64_t ld, bool transposed, int64_t k, int6
                  uint16_t* packed) {
   const int64_t steps = (k + kStep - 1) / kStep;
   const __m512i low = _mm512_load_si512(kPairLow), high = _mm512_load_si512(kPairHigh);
-  for (int64_t p = first; p < last; ++p) {
-    uint16_t* to = packed + p * steps * kPanelStep;
-    const int64_t column = p * kPanel;
-    for (int64_t s = 0; s < steps; ++s, to += kPanelStep) {
-      if (transposed) {
+  if (transposed) {
+    for (int64_t p = first; p < last; ++p)
+      for (int64_t s = 0; s < steps; ++s) {
+        uint16_t* to = packed + (p * steps + s) * kPanelStep;
         const __mmask32 mask = first32(k - s * kStep);
         for (int64_t half = 0; half < 2; ++half) {
           __m512i r[16];
           for (int64_t i = 0; i < 16; ++i) {
-            const int64_t row = column + half * 16 + i;
+            const int64_t row = p * kPanel + half * 16 + i;
             r[i] = row < n ? _mm512_maskz_loadu_epi16(mask, b + row * ld + s * kStep) : _mm512_setzero_si512();
           }
           transpose(r);
           for (int64_t i = 0; i < 16; ++i) _mm512_storeu_si512(to + half * kTile + i * 32, r[i]);
         }
-      } else {
-        const __mmask32 mask = first32(n - column);
-        for (int64_t i = 0; i < 16; ++i) {
-          const int64_t row = s * kStep + 2 * i;
-          const __m512i x = row < k ? _mm512_maskz_loadu_epi16(mask, b + row * ld + column) : _mm512_setzero_si512();
-          const __m512i y =
-              row + 1 < k ? _mm512_maskz_loadu_epi16(mask, b + (row + 1) * ld + column) : _mm512_setzero_si512();
-          _mm512_storeu_si512(to + i * 32, _mm512_permutex2var_epi16(x, low, y));
-          _mm512_storeu_si512(to + kTile + i * 32, _mm512_permutex2var_epi16(x, high, y));
-        }
+      }
+    return;
+  }
+  for (int64_t s = 0; s < steps; ++s)  // outside: panels of one step lie side by side in memory
+    for (int64_t p = first; p < last; ++p) {
+      uint16_t* to = packed + (p * steps + s) * kPanelStep;
+      const uint16_t* from = b + s * kStep * ld + p * kPanel;
+      const __mmask32 mask = first32(n - p * kPanel);
+      for (int64_t i = 0; i < 16; ++i) {
+        const int64_t row = s * kStep + 2 * i;
+        const __m512i x = row < k ? _mm512_maskz_loadu_epi16(mask, from + 2 * i * ld) : _mm512_setzero_si512();
+        const __m512i y =
+            row + 1 < k ? _mm512_maskz_loadu_epi16(mask, from + (2 * i + 1) * ld) : _mm512_setzero_si512();
+        _mm512_storeu_si512(to + i * 32, _mm512_permutex2var_epi16(x, low, y));
+        _mm512_storeu_si512(to + kTile + i * 32, _mm512_permutex2var_epi16(x, high, y));
       }
     }
-  }
 }
 
 void pack_transposed(const uint16_t* a, int64_t ld, int64_t m, int64_t k, int64_t first, int64_t last,
                      uint16_t* packed) {
   const int64_t steps = (k + kStep - 1) / kStep;
-  for (int64_t t = first; t < last; ++t) {
-    uint16_t* to = packed + t * steps * kTile;
-    const __mmask16 mask = first16(m - t * kTileRows);
-    for (int64_t s = 0; s < steps; ++s, to += kTile) {
+  for (int64_t s = 0; s < steps; ++s)  // outside: tiles of one step lie side by side in memory
+    for (int64_t t = first; t < last; ++t) {
+      uint16_t* to = packed + (t * steps + s) * kTile;
+      const __mmask16 mask = first16(m - t * kTileRows);
       __m512i r[16];
       for (int64_t i = 0; i < 16; ++i) {
         const int64_t row = s * kStep + 2 * i;
@@ -254,7 +257,6 @@ void pack_transposed(const uint16_t* a, int64_t ld, int64_t m, int64_t k, int64_
       transpose(r);
       for (int64_t i = 0; i < 16; ++i) _mm512_storeu_si512(to + i * 32, r[i]);
     }
-  }
 }
 
 }  // namespace tenon::ops::cpu::amx
