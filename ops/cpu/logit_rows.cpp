@@ -14,13 +14,10 @@ namespace {
 
 constexpr float kNothing = -std::numeric_limits<float>::infinity();
 
-TENON_CLONES float block_maximum(const float* x, int64_t n, float inverse_temperature) {
+TENON_CLONES float block_maximum(const float* x, int64_t n) {
   float maximum = kNothing;
 #pragma omp simd reduction(max : maximum)
-  for (int64_t c = 0; c < n; ++c) {
-    const float z = x[c] * inverse_temperature;
-    maximum = z > maximum ? z : maximum;
-  }
+  for (int64_t c = 0; c < n; ++c) maximum = x[c] > maximum ? x[c] : maximum;
   return maximum;
 }
 
@@ -39,8 +36,8 @@ TENON_CLONES float block_sum(const float* x, int64_t n, float inverse_temperatur
   int64_t first = 0;
   for (; first + kLanes <= n; first += kLanes)
 #pragma omp simd
-    for (int64_t l = 0; l < kLanes; ++l) sums.lane[l] += exp_nonpositive(x[first + l] * inverse_temperature - shift);
-  for (int64_t l = 0; first + l < n; ++l) sums.lane[l] += exp_nonpositive(x[first + l] * inverse_temperature - shift);
+    for (int64_t l = 0; l < kLanes; ++l) sums.lane[l] += exp_nonpositive((x[first + l] - shift) * inverse_temperature);
+  for (int64_t l = 0; first + l < n; ++l) sums.lane[l] += exp_nonpositive((x[first + l] - shift) * inverse_temperature);
   return sums.fold();
 }
 
@@ -51,12 +48,12 @@ TENON_CLONES float block_sum_and_moment(const float* x, int64_t n, float inverse
   for (; first + kLanes <= n; first += kLanes)
 #pragma omp simd
     for (int64_t l = 0; l < kLanes; ++l) {
-      const Term term = term_of(x[first + l] * inverse_temperature - shift);
+      const Term term = term_of((x[first + l] - shift) * inverse_temperature);
       sums.lane[l] += term.weight;
       moments.lane[l] += term.moment;
     }
   for (int64_t l = 0; first + l < n; ++l) {
-    const Term term = term_of(x[first + l] * inverse_temperature - shift);
+    const Term term = term_of((x[first + l] - shift) * inverse_temperature);
     sums.lane[l] += term.weight;
     moments.lane[l] += term.moment;
   }
@@ -84,23 +81,14 @@ TENON_CLONES void gradient_row(const float* x, int64_t n, float inverse_temperat
 
 }  // namespace
 
-double LogitSums::lse() const { return maximum + std::log(sum); }
-
-double LogitSums::entropy() const { return std::log(sum) - weighted / sum; }
-
-float LogitSums::logprob(float x, float inverse_temperature) const {
-  // Unrounded like the arguments of exp in the sums, where the product and the difference are one fused operation.
-  return static_cast<float>(static_cast<double>(x) * inverse_temperature - lse());
-}
-
 LogitSums sum_logits(const float* x, int64_t n, float inverse_temperature, bool weighted, const LogitBlocks* blocks) {
-  LogitSums total{kNothing, 0, 0};
+  LogitSums total{kNothing, inverse_temperature, 0, 0, 0};
   for (int64_t begin = 0; begin < n; begin += kLogitBlock) {
     const int64_t count = std::min(kLogitBlock, n - begin);
-    const float maximum = std::max(total.maximum, block_maximum(x + begin, count, inverse_temperature));
+    const float maximum = std::max(total.maximum, block_maximum(x + begin, count));
     const float shift = maximum == kNothing ? 0.0f : maximum;
     if (maximum > total.maximum && total.sum != 0) {
-      const double by = static_cast<double>(total.maximum) - maximum, shrink = std::exp(by);
+      const double by = (static_cast<double>(total.maximum) - maximum) * inverse_temperature, shrink = std::exp(by);
       total.weighted = shrink * (total.weighted + by * total.sum);
       total.sum *= shrink;
     }
@@ -115,6 +103,7 @@ LogitSums sum_logits(const float* x, int64_t n, float inverse_temperature, bool 
       blocks->maximum[begin / kLogitBlock] = shift;
     }
   }
+  total.log_sum = std::log(total.sum);
   return total;
 }
 
@@ -126,7 +115,7 @@ void logit_statistics(const Tensor& logits, const int32_t* targets, float invers
     for (int64_t r = begin; r < end; ++r) {
       const float* x = data + r * vocabulary;
       const LogitSums sums = sum_logits(x, vocabulary, inverse_temperature, entropy != nullptr);
-      logprob[r] = sums.logprob(x[targets[r]], inverse_temperature);
+      logprob[r] = sums.logprob(x[targets[r]]);
       lse[r] = static_cast<float>(sums.lse());
       if (entropy != nullptr) entropy[r] = static_cast<float>(sums.entropy());
     }

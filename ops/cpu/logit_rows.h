@@ -11,18 +11,22 @@ namespace tenon::ops::cpu {
 
 constexpr int64_t kLogitBlock = 512;  // logits summed in f32; blocks are summed in f64
 
-/// Sums over z = x * inverse_temperature, relative to the maximum.
+/// Sums over z = (x - maximum) * inverse_temperature. The maximum is taken off before the scaling: near it the
+/// difference is exact, so that a log-probability close to 0 keeps its digits however large the logits are.
 struct LogitSums {
-  float maximum;
-  double sum;       // of exp(z - maximum)
-  double weighted;  // of exp(z - maximum) (z - maximum); only where asked for
+  float maximum;  // of x
+  float inverse_temperature;
+  double sum;       // of exp(z)
+  double weighted;  // of exp(z) z; only where asked for
+  double log_sum;
 
-  double lse() const;
-  double entropy() const;
-  float logprob(float x, float inverse_temperature) const;
+  double lse() const { return static_cast<double>(maximum) * inverse_temperature + log_sum; }
+  double entropy() const { return log_sum - weighted / sum; }
+  /// Of a token whose logit is x.
+  float logprob(float x) const { return static_cast<float>((x - maximum) * inverse_temperature - log_sum); }
 };
 
-/// What was summed in each block, relative to the maximum so far. Both arrays `[ceil(n / 512)]`.
+/// What was summed in each block, relative to the maximum of x so far. Both arrays `[ceil(n / 512)]`.
 struct LogitBlocks {
   float* sum;
   float* maximum;

@@ -17,22 +17,19 @@ namespace {
 constexpr float kForbidden = -std::numeric_limits<float>::infinity();
 constexpr int64_t kScanBlock = 64;  // logits passed over together when none of them counts
 
-TENON_CLONES void block_maxima(const float* x, int64_t n, float inverse_temperature, float* maxima) {
+TENON_CLONES void block_maxima(const float* x, int64_t n, float* maxima) {
   for (int64_t begin = 0; begin < n; begin += kScanBlock) {
     const int64_t count = n - begin < kScanBlock ? n - begin : kScanBlock;
     float maximum = kForbidden;
 #pragma omp simd reduction(max : maximum)
-    for (int64_t c = 0; c < count; ++c) {
-      const float z = x[begin + c] * inverse_temperature;
-      maximum = z > maximum ? z : maximum;
-    }
+    for (int64_t c = 0; c < count; ++c) maximum = x[begin + c] > maximum ? x[begin + c] : maximum;
     maxima[begin / kScanBlock] = maximum;
   }
 }
 
-TENON_CLONES void weights_of(const float* z, int64_t n, float maximum, float* w) {
+TENON_CLONES void weights_of(const float* x, int64_t n, float maximum, float inverse_temperature, float* w) {
 #pragma omp simd
-  for (int64_t c = 0; c < n; ++c) w[c] = exp_nonpositive(z[c] - maximum);
+  for (int64_t c = 0; c < n; ++c) w[c] = exp_nonpositive((x[c] - maximum) * inverse_temperature);
 }
 
 // Scratch of one thread.
@@ -41,13 +38,13 @@ struct Scratch {
   std::vector<int32_t> id;
 };
 
-// The tokens that filters have left: ids rising, value = logit / temperature, weight = exp(value - maximum).
+// The tokens that filters have left: ids rising, value = logit, weight = exp((value - maximum) / temperature).
 class Candidates {
  public:
-  Candidates(const float* x, int64_t n, float inverse_temperature, const LogitSums& sums, Scratch& scratch)
-      : x_(x), n_(n), inverse_temperature_(inverse_temperature), sums_(sums), s_(scratch) {
+  Candidates(const float* x, int64_t n, const LogitSums& sums, Scratch& scratch)
+      : x_(x), n_(n), sums_(sums), s_(scratch) {
     s_.maxima.resize((n + kScanBlock - 1) / kScanBlock);
-    block_maxima(x, n, inverse_temperature, s_.maxima.data());
+    block_maxima(x, n, s_.maxima.data());
   }
 
   void keep_top_k(int64_t k) {
@@ -65,8 +62,9 @@ class Candidates {
   }
 
   void gather_above(double weight) {
-    gather(static_cast<float>(sums_.maximum + std::log(weight) -
-                              1e-3));  // the logarithm's and the sum's rounding are far below
+    // The slack of 1e-3 covers the rounding of the logarithm and of the sums, the next float below that of the bound.
+    const double bound = sums_.maximum + (std::log(weight) - 1e-3) / sums_.inverse_temperature;
+    gather(std::nextafter(static_cast<float>(bound), kForbidden));
     weigh();
     total_ = sums_.sum;
   }
@@ -108,17 +106,17 @@ class Candidates {
     for (int64_t begin = 0; begin < n_; begin += kScanBlock) {
       if (s_.maxima[begin / kScanBlock] < bound) continue;
       for (int64_t c = begin; c < std::min(begin + kScanBlock, n_); ++c) {
-        const float z = x_[c] * inverse_temperature_;
-        if (z < bound) continue;
+        if (x_[c] < bound) continue;
         s_.id.push_back(static_cast<int32_t>(c));
-        s_.value.push_back(z);
+        s_.value.push_back(x_[c]);
       }
     }
   }
 
   void weigh() {
     s_.weight.resize(s_.value.size());
-    weights_of(s_.value.data(), static_cast<int64_t>(s_.value.size()), sums_.maximum, s_.weight.data());
+    weights_of(s_.value.data(), static_cast<int64_t>(s_.value.size()), sums_.maximum, sums_.inverse_temperature,
+               s_.weight.data());
   }
 
   template <class Keep>
@@ -138,7 +136,6 @@ class Candidates {
 
   const float* x_;
   int64_t n_;
-  float inverse_temperature_;
   const LogitSums& sums_;
   Scratch& s_;
   double total_ = 0;
@@ -146,10 +143,11 @@ class Candidates {
 
 // Without filters: the block in which the running sum passes u * total, then the token in it. Only that block's
 // exponentials are computed again.
-int32_t draw_from_all(const float* x, int64_t n, float inverse_temperature, const LogitSums& sums,
-                      const Scratch& scratch, double u) {
+int32_t draw_from_all(const float* x, int64_t n, const LogitSums& sums, const Scratch& scratch, double u) {
   const int64_t blocks = (n + kLogitBlock - 1) / kLogitBlock;
-  const auto factor = [&](int64_t b) { return std::exp(static_cast<double>(scratch.block_max[b]) - sums.maximum); };
+  const auto factor = [&](int64_t b) {
+    return std::exp((static_cast<double>(scratch.block_max[b]) - sums.maximum) * sums.inverse_temperature);
+  };
   double total = 0;
   for (int64_t b = 0; b < blocks; ++b) total += scratch.block_sum[b] * factor(b);
 
@@ -168,7 +166,7 @@ int32_t draw_from_all(const float* x, int64_t n, float inverse_temperature, cons
   double sum = start;
   int64_t token = begin;
   for (int64_t c = begin; c < end; ++c) {
-    const float w = exp_nonpositive(x[c] * inverse_temperature - scratch.block_max[chosen]);
+    const float w = exp_nonpositive((x[c] - scratch.block_max[chosen]) * sums.inverse_temperature);
     if (w > 0) token = c;
     sum += w * scale;
     if (sum > at) break;
@@ -208,9 +206,9 @@ bool sample_row(const float* logits, int64_t n, const SampleRow& row, Scratch& s
     const double u = random_uniform_double(row.key, row.element);
     const bool top_k = options.top_k > 0 && options.top_k < n;
     if (!top_k && options.top_p == 1 && options.min_p == 0) {
-      token = draw_from_all(x, n, inverse_temperature, sums, scratch, u);
+      token = draw_from_all(x, n, sums, scratch, u);
     } else {
-      Candidates candidates(x, n, inverse_temperature, sums, scratch);
+      Candidates candidates(x, n, sums, scratch);
       if (top_k) {
         candidates.keep_top_k(options.top_k);
       } else if (options.top_p < 1) {
@@ -224,7 +222,7 @@ bool sample_row(const float* logits, int64_t n, const SampleRow& row, Scratch& s
       token = candidates.draw(u);
     }
   }
-  logprob = raw.logprob(logits[token], inverse_temperature);
+  logprob = raw.logprob(logits[token]);
   return true;
 }
 
