@@ -19,9 +19,15 @@ void read(const ConfigReader& json, ModelConfig& config) {
   config.num_experts = json.integer(json.first_of({"n_routed_experts", "num_local_experts"}));
   config.experts_per_token = json.integer("num_experts_per_tok");
   config.moe_intermediate_size = json.integer("moe_intermediate_size", 1408);
-  int64_t shared = json.integer("n_shared_experts", 0);
-  check(shared > 0 && shared < 4096, "{}: `n_shared_experts` must be 1 or more for {}", json.where(),
-        config.architecture);
+  const int64_t shared = json.integer("n_shared_experts", 0);
+  // Limits before the values are multiplied or narrowed; check_config has the tighter ones.
+  auto in_range = [&](const char* key, int64_t value, int64_t most) {
+    check(value > 0 && value <= most, "{}: `{}` is {}, which no {} has", json.where(), key, value, config.architecture);
+  };
+  in_range("moe_intermediate_size", config.moe_intermediate_size, 1 << 24);
+  in_range("n_shared_experts", shared, 4096);
+  in_range("n_group", json.integer("n_group", 1), 1 << 16);
+  in_range("topk_group", json.integer("topk_group", 1), 1 << 16);
   config.shared_intermediate_size = shared * config.moe_intermediate_size;
   config.routing.score = ops::RouterScore::sigmoid;
   config.routing.normalize = json.flag("norm_topk_prob", false);

@@ -102,6 +102,44 @@ TEST(Config, ErrorsNameTheKey) {
   EXPECT_NE(error_with("rope_scaling", {{"rope_type", "llama3"}}).find("factor"), std::string::npos);
 }
 
+// Whatever stands in the file, the answer is a config or an Error.
+TEST(Config, AnyValueOfAnyKeyIsReadOrRefused) {
+  const std::vector<Json> values = {nullptr,
+                                    true,
+                                    -1,
+                                    0,
+                                    3,
+                                    1.5,
+                                    -1e308,
+                                    INT64_MIN,
+                                    INT64_MAX,
+                                    UINT64_MAX,
+                                    "",
+                                    "text",
+                                    Json::array(),
+                                    {1, "x", nullptr},
+                                    Json::object(),
+                                    {{"rope_type", 3}}};
+  int read = 0;
+  for (const std::string& family : oracle_families()) {
+    for (const char* file : {"/config.json", "/config_v5.json"}) {
+      const Json whole = read_json(oracle_dir(family) + file);
+      for (auto& [key, unused] : whole.items()) {
+        for (const Json& value : values) {
+          Json changed = whole;
+          changed[key] = value;
+          try {
+            models::config_to_json(models::config_from_json(changed.dump(), "config.json"));
+            ++read;
+          } catch (const Error&) {
+          }
+        }
+      }
+    }
+  }
+  EXPECT_GT(read, 0);
+}
+
 TEST(Config, ExpertsThatCannotBe) {
   auto error = [](const char* family, const char* key, const Json& value) {
     Json json = read_json(oracle_dir(family) + "/config.json");
