@@ -114,7 +114,7 @@ Decoder::Layer Decoder::make_layer(int64_t index, ParamStore& store, DType dtype
   }
   moe.num_experts = experts;
   moe.options = c.routing;
-  layer.mlp = std::move(moe);
+  layer.mlp = moe;
   return layer;
 }
 

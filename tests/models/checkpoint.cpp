@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "../../models/text/chat_template.h"
+#include "../../models/text/tokenizer.h"
 #include "../../runtime/files.h"
 #include "../../runtime/json.h"
 #include "../temp_dir.h"
@@ -197,6 +199,52 @@ TEST(Checkpoint, BadFoldersAreRefused) {
     EXPECT_NE(error_of_loading(dir).find("model.safetensors"), std::string::npos) << size;
   }
   EXPECT_THROW(models::load(oracle_dir("llama"), {.dtype = DType::f16}), Error);
+}
+
+std::shared_ptr<const text::Tokenizer> small_tokenizer(int words, const std::string& chat_template) {
+  std::vector<std::string> list;
+  for (int i = 0; i < words; ++i) list.push_back("w" + std::to_string(i));
+  std::string json =
+      text::word_level_tokenizer_json(std::vector<std::string>{"<pad>", "<bos>", "<eos>"}, list, "<pad>");
+  text::SpecialTokens special;
+  special.bos = "<bos>";
+  special.eos = "<eos>";
+  return text::Tokenizer::from_json(json, "tokenizer.json", text::tokenizer_config_json(special, chat_template));
+}
+
+TEST(Checkpoint, TokenizerAndChatTemplateTravel) {
+  TempDir temp;
+  models::Model model = models::load(oracle_dir("llama"));
+  EXPECT_EQ(model.tokenizer(), nullptr);
+  EXPECT_EQ(model.chat_template(), nullptr);
+  EXPECT_THROW(model.set_tokenizer(small_tokenizer(62, "")), Error);  // 65 tokens, the model has 64
+  EXPECT_THROW(model.set_file("../elsewhere.json", "{}"), Error);
+
+  model.set_tokenizer(small_tokenizer(20, "{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}"));
+  models::save(model, temp / "words");
+  models::Model again = models::load(temp / "words");
+  ASSERT_NE(again.tokenizer(), nullptr);
+  EXPECT_EQ(again.tokenizer()->encode("w3 w0"), model.tokenizer()->encode("w3 w0"));
+  const std::vector<text::Message> hello = {{"user", "w1 w2"}};
+  ASSERT_NE(again.chat_template(), nullptr);
+  EXPECT_EQ(again.chat_template()->render(hello, false), "<bos>w1 w2");
+
+  // A file of its own goes before the entry of tokenizer_config.json.
+  again.set_file("chat_template.jinja", "{{ messages[0].content }}{{ eos_token }}");
+  EXPECT_EQ(again.chat_template()->render(hello, false), "w1 w2<eos>");
+  models::save(again, temp / "words");
+
+  models::Model student = models::load(oracle_dir("qwen2"));
+  student.take_tokenizer_files(temp / "words");
+  models::save(student, temp / "student");
+  EXPECT_EQ(models::load(temp / "student").chat_template()->render(hello, false), "w1 w2<eos>");
+  EXPECT_THROW(student.take_tokenizer_files(oracle_dir("llama")), Error);
+
+  // A broken tokenizer is an Error for who asks for it only.
+  again.set_file("tokenizer.json", "{\"model\": {\"type\": \"Unheard\"}}");
+  models::save(again, temp / "broken");
+  models::Model broken = models::load(temp / "broken");
+  EXPECT_THROW(broken.tokenizer(), Error);
 }
 
 TEST(Create, WeightsFollowFromSeedAndName) {
