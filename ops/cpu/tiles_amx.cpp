@@ -9,6 +9,8 @@
 namespace tenon::ops::cpu::amx {
 namespace {
 
+constexpr int64_t kLine = 64;  // bytes
+
 // Tiles 0 to 3 hold 2 x 2 tiles of sums, 4 and 5 the rows of a, 6 and 7 the columns of b.
 struct alignas(64) Configuration {
   uint8_t palette = 1, start_row = 0;
@@ -77,7 +79,9 @@ void multiply_two(const Block& d, int64_t tile) {
   }
   const uint16_t *a = d.a + tile * d.a_tile, *b = d.b;
   const int64_t whole = d.a_tail ? d.steps - 1 : d.steps;
+  const char* ahead = static_cast<const char*>(d.ahead) + tile / 2 * d.steps * d.ahead_lines * kLine;
   for (int64_t s = 0; s < whole; ++s, a += d.a_step, b += kPanelStep) {
+    for (int64_t i = 0; i < d.ahead_lines; ++i, ahead += kLine) _mm_prefetch(ahead, _MM_HINT_T1);
     _tile_loadd(4, a, a_bytes);
     _tile_loadd(6, b, 64);
     _tile_dpbf16ps(0, 4, 6);

@@ -32,6 +32,9 @@ struct Block {
   void* c;
   int64_t c_stride, columns;
   bool c_is_bf16, add_to_c;
+  // Memory that is wanted soon: this many lines of it are fetched into the second-level cache for each step of 32 rows.
+  const void* ahead;
+  int64_t ahead_lines;
 };
 
 void multiply(const Block& block);
