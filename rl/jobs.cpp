@@ -19,6 +19,7 @@
 #include "sample_data.h"
 #include "sft.h"
 #include "tasks/countdown.h"
+#include "tasks/word_problems.h"
 
 namespace tenon::rl {
 namespace {
@@ -282,33 +283,58 @@ class EvalJob : public Job {
   EvalOptions options_;
 };
 
-struct CountdownOutput {
+struct DataFolder {
   std::string output_dir;
 };
 template <class V>
-void describe(V& v, CountdownOutput& o) {
-  v.field("output_dir", o.output_dir, "folder for corpus.jsonl, train.jsonl, held_out.jsonl and the tokenizer");
+void describe(V& v, DataFolder& o) {
+  v.field("output_dir", o.output_dir, "folder for the files");
 }
 
-class CountdownJob : public Job {
+// Jobs that write a task's data.
+template <class Options>
+class DataJob : public Job {
  public:
-  CountdownJob() : Job("countdown") {
-    settings_.add("", output_);
-    settings_.add("countdown", options_);
+  explicit DataJob(const std::string& kind) : Job(kind) {
+    settings_.add("", folder_);
+    settings_.add(kind, options_);
   }
-  std::string output_dir() const override { return output_.output_dir; }
-  void set_output_dir(const std::string& dir) override { output_.output_dir = dir; }
+  std::string output_dir() const override { return folder_.output_dir; }
+  void set_output_dir(const std::string& dir) override { folder_.output_dir = dir; }
   std::string run(RunControl) override {
     settings_.validate();
-    check(!output_.output_dir.empty(), "countdown: output_dir names no folder");
-    write_countdown(options_, output_.output_dir);
+    check(!folder_.output_dir.empty(), "{}: output_dir names no folder", kind_);
+    make_folders(folder_.output_dir);
+    return write(folder_.output_dir);
+  }
+
+ protected:
+  virtual std::string write(const std::string& dir) = 0;
+  DataFolder folder_;
+  Options options_;
+};
+
+class CountdownJob : public DataJob<CountdownOptions> {
+ public:
+  CountdownJob() : DataJob("countdown") {}
+
+ private:
+  std::string write(const std::string& dir) override {
+    write_countdown(options_, dir);
     const auto [all, held_out] = Countdown(options_).count_problems();
     return Json({{"problems", all}, {"held_out", held_out}, {"documents", options_.documents}}).dump();
   }
+};
+
+class WordProblemsJob : public DataJob<WordProblemOptions> {
+ public:
+  WordProblemsJob() : DataJob("word_problems") {}
 
  private:
-  CountdownOutput output_;
-  CountdownOptions options_;
+  std::string write(const std::string& dir) override {
+    write_word_problems(dir, options_);
+    return Json({{"train", options_.train_rows}, {"held_out", options_.held_out_rows}}).dump();
+  }
 };
 
 template <class T>
@@ -320,9 +346,10 @@ struct Kind {
   const char* name;
   std::unique_ptr<Job> (*make)();
 };
-constexpr Kind kKinds[] = {{"countdown", make<CountdownJob>}, {"pretrain", make<PretrainJob>}, {"sft", make<SftJob>},
-                           {"grpo", make<GrpoJob>},           {"distill", make<DistillJob>},   {"sample", make<SampleJob>},
-                           {"eval", make<EvalJob>}};
+constexpr Kind kKinds[] = {{"pretrain", make<PretrainJob>}, {"sft", make<SftJob>},
+                           {"grpo", make<GrpoJob>},         {"distill", make<DistillJob>},
+                           {"sample", make<SampleJob>},     {"eval", make<EvalJob>},
+                           {"countdown", make<CountdownJob>}, {"word_problems", make<WordProblemsJob>}};
 
 constexpr const char* kLayerPrefix = "model.layers.";
 

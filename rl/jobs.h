@@ -1,14 +1,15 @@
 // The commands that do work, as objects: their settings, and run(). The binary `tenon` runs one from a TOML file and a command line; the
 // recipe runner (r1.h) runs a list of them.
 //
-//   kind       what it does                                   sections of its settings
-//   countdown  writes the miniature task's data               [countdown]
-//   pretrain   next-token training, from nothing or on        [model_config] [data] [pretrain]
-//   sft        supervised fine-tuning                         [data] [eval_data] [sft]
-//   grpo       reinforcement learning                         [data] [reward] [grpo]
-//   distill    a teacher's distributions into a student       [data] [distill]
-//   sample     rejection sampling                             [data] [reward] [sample]
-//   eval       pass@1, majority vote, pass@k                  [data] [reward] [eval]
+//   kind           what it does                                   sections of its settings
+//   pretrain       next-token training, from nothing or on        [model_config] [data] [pretrain]
+//   sft            supervised fine-tuning                         [data] [eval_data] [sft]
+//   grpo           reinforcement learning                         [data] [reward] [grpo]
+//   distill        a teacher's distributions into a student       [data] [distill]
+//   sample         rejection sampling                             [data] [reward] [sample]
+//   eval           pass@1, majority vote, pass@k                  [data] [reward] [eval]
+//   countdown      writes the miniature task's data               [countdown]
+//   word_problems  writes one-step word problems                  [word_problems]
 //
 // Keys that name the model stand at the top of the file; other keys may as well where only one section has them.
 #pragma once

@@ -1,4 +1,4 @@
-// tenon pretrain | sft | grpo | distill | eval | sample | countdown [SETTINGS.toml ...] [--setting value ...]
+// tenon pretrain | sft | grpo | distill | eval | sample | countdown | word_problems [SETTINGS.toml ...] [--setting value ...]
 #include <unistd.h>
 
 #include "../jobs.h"
@@ -14,7 +14,8 @@ const char* description(const std::string& kind) {
   if (kind == "distill") return "train a student on a teacher's next-token distributions";
   if (kind == "eval") return "sample answers to questions: pass@1, majority vote, pass@k";
   if (kind == "sample") return "sample completions and keep those that are correct and readable, as training data";
-  return "write the data of the miniature task";
+  if (kind == "countdown") return "write the data of the miniature task";
+  return "write one-step word problems, for training and for evaluation";
 }
 
 void run(const std::string& kind, const std::vector<std::string>& arguments) {

@@ -26,7 +26,9 @@ TEST(WordProblems, AnswersFollowFromTheQuestion) {
     const int64_t expected = op == '+' ? a + b : op == '-' ? a - b : op == '*' ? a * b : a / b;
     EXPECT_EQ(p.answer, expected) << p.question;
     EXPECT_EQ(std::to_string(p.answer), m[5].str());
-    if (op == '/') EXPECT_EQ(a % b, 0) << p.question;
+    if (op == '/') {
+      EXPECT_EQ(a % b, 0) << p.question;
+    }
     EXPECT_NE(p.question.find(m[1].str()), std::string::npos) << p.question;
     EXPECT_NE(p.question.find(m[3].str()), std::string::npos) << p.question;
     EXPECT_EQ(p.question.find('{'), std::string::npos) << p.question;
