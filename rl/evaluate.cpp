@@ -114,23 +114,30 @@ void EvalOptions::validate() const {
   check(generation_cache_mb >= 0, "generation_cache_mb must not be negative, got {}", generation_cache_mb);
 }
 
-Estimate clustered_mean(const std::vector<std::vector<double>>& clusters) {
+std::vector<double> cluster_means(const std::vector<std::vector<double>>& clusters) {
   std::vector<double> means;
   for (const auto& c : clusters) {
-    if (c.empty()) continue;
     double sum = 0;
     for (const double v : c) sum += v;
-    means.push_back(sum / static_cast<double>(c.size()));
+    means.push_back(c.empty() ? std::nan("") : sum / static_cast<double>(c.size()));
   }
-  Estimate out;
-  if (means.empty()) return {std::nan(""), std::nan("")};
-  const auto n = static_cast<double>(means.size());
-  for (const double m : means) out.mean += m / n;
-  double squares = 0;
-  for (const double m : means) squares += (m - out.mean) * (m - out.mean);
-  out.standard_error = means.size() > 1 ? std::sqrt(squares / (n - 1) / n) : 0;
-  return out;
+  return means;
 }
+
+Estimate mean_of(const std::vector<double>& values) {
+  double sum = 0, squares = 0, n = 0;
+  for (const double v : values) {
+    if (!std::isnan(v)) sum += v, ++n;
+  }
+  if (n == 0) return {std::nan(""), std::nan("")};
+  const double mean = sum / n;
+  for (const double v : values) {
+    if (!std::isnan(v)) squares += (v - mean) * (v - mean);
+  }
+  return {mean, n > 1 ? std::sqrt(squares / (n - 1) / n) : 0};
+}
+
+Estimate clustered_mean(const std::vector<std::vector<double>>& clusters) { return mean_of(cluster_means(clusters)); }
 
 double pass_at(int64_t k, int64_t correct, int64_t n) {
   check(n >= 1 && n <= k && correct >= 0 && correct <= k, "pass_at: n {} and correct {} must lie in what {} samples allow", n, correct, k);
@@ -187,34 +194,37 @@ EvalResult evaluate(models::Model& model, const PromptDataset& data, const EvalO
   EvalResult result;
   result.questions = data.size();
   result.num_samples = options.num_samples;
-  const auto by_question = [&](auto&& value) {  // value(i): of sample i, NaN when it has none
+  const auto estimate = [&](const std::string& name, auto&& value) {  // value(i): of sample i, NaN when it has none
     std::vector<std::vector<double>> clusters(rows.size());
     for (size_t i = 0; i < samples.size(); ++i) {
       const double v = value(i);
       if (!std::isnan(v)) clusters[i / k].push_back(v);
     }
-    return clustered_mean(clusters);
+    result.by_question.emplace_back(name, cluster_means(clusters));
+    return mean_of(result.by_question.back().second);
   };
-  result.pass_at_1 = by_question([&](size_t i) { return is_correct(correct[i]) ? 1.0 : 0.0; });
-  result.length = by_question([&](size_t i) { return static_cast<double>(samples[i].completion_tokens.size()); });
+  result.pass_at_1 = estimate("pass@1", [&](size_t i) { return is_correct(correct[i]) ? 1.0 : 0.0; });
+  result.length = estimate("length", [&](size_t i) { return static_cast<double>(samples[i].completion_tokens.size()); });
   for (const auto& [name, values] : measures) {
-    result.measures.emplace_back(name, by_question([&values = values](size_t i) { return static_cast<double>(values[i]); }));
+    result.measures.emplace_back(name, estimate(name, [&values = values](size_t i) { return static_cast<double>(values[i]); }));
   }
   std::vector<int64_t> hits(rows.size());
-  std::vector<std::vector<double>> votes(rows.size());
+  std::vector<double> votes(rows.size());
   for (size_t q = 0; q < rows.size(); ++q) {
     std::vector<std::string> answers;
     const std::vector<float> marks(correct.begin() + static_cast<std::ptrdiff_t>(q * k),
                                    correct.begin() + static_cast<std::ptrdiff_t>((q + 1) * k));
     for (size_t i = q * k; i < (q + 1) * k; ++i) answers.push_back(voted_answer(samples[i].completion));
     hits[q] = std::count_if(marks.begin(), marks.end(), is_correct);
-    votes[q] = {vote(answers, marks) ? 1.0 : 0.0};
+    votes[q] = vote(answers, marks) ? 1.0 : 0.0;
   }
-  result.cons_at_k = clustered_mean(votes);
+  result.cons_at_k = mean_of(votes);
+  result.by_question.emplace_back("cons@" + std::to_string(options.num_samples), votes);
   for (int64_t n = 2; n <= options.num_samples; n = n * 2 > options.num_samples && n < options.num_samples ? options.num_samples : n * 2) {
-    std::vector<std::vector<double>> clusters;
-    for (const int64_t h : hits) clusters.push_back({pass_at(options.num_samples, h, n)});
-    result.pass_at_k.emplace_back(n, clustered_mean(clusters));
+    std::vector<double> passes;
+    for (const int64_t h : hits) passes.push_back(pass_at(options.num_samples, h, n));
+    result.pass_at_k.emplace_back(n, mean_of(passes));
+    result.by_question.emplace_back("pass@" + std::to_string(n), std::move(passes));
   }
   int64_t truncated = 0;
   for (size_t i = 0; i < samples.size(); ++i) {
@@ -229,6 +239,9 @@ EvalResult evaluate(models::Model& model, const PromptDataset& data, const EvalO
     make_folders(options.output_dir);
     write_completions(options.output_dir + "/completions.jsonl", samples, correct, measures);
     write_file_atomically(options.output_dir + "/results.json", to_json(result) + "\n");
+    Json questions;
+    for (const auto& [name, values] : result.by_question) questions[name] = values;  // NaN becomes null
+    write_file_atomically(options.output_dir + "/questions.json", questions.dump() + "\n");
   }
   return result;
 }

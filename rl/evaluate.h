@@ -30,7 +30,7 @@ struct EvalOptions {
   uint64_t seed = 42;
   int64_t generation_max_batch = 64;
   int64_t generation_cache_mb = 0;
-  std::string output_dir;  // results.json and completions.jsonl; none: nothing is written
+  std::string output_dir;  // results.json, questions.json and completions.jsonl; none: nothing is written
 
   void validate() const;
 };
@@ -50,12 +50,18 @@ void describe(V& v, EvalOptions& o) {
   v.field("seed", o.seed, "seed of sampling");
   v.field("generation_max_batch", o.generation_max_batch, "sequences decoded at once");
   v.field("generation_cache_mb", o.generation_cache_mb, "memory of the key-value cache; 0: what the batch needs, up to 2 GiB");
-  v.field("output_dir", o.output_dir, "folder for results.json and completions.jsonl");
+  v.field("output_dir", o.output_dir, "folder for results.json, questions.json (figures by question) and completions.jsonl");
 }
 
 struct Estimate {
   double mean = 0, standard_error = 0;
 };
+
+/// The means of the clusters, NaN for empty ones.
+std::vector<double> cluster_means(const std::vector<std::vector<double>>& clusters);
+
+/// Mean and standard error of independent values; NaN are left out.
+Estimate mean_of(const std::vector<double>& values);
 
 /// Mean of the clusters' means and its standard error over clusters; clusters without a value are left out.
 Estimate clustered_mean(const std::vector<std::vector<double>>& clusters);
@@ -70,6 +76,8 @@ struct EvalResult {
   Estimate length;                                      // tokens
   double truncated = 0;                                 // share cut off at the limit
   std::vector<std::pair<std::string, Estimate>> measures;
+  // By question, in the order of the data: what two models are compared on, since questions differ more than models do. NaN: no value.
+  std::vector<std::pair<std::string, std::vector<double>>> by_question;
   int64_t unscored = 0;  // samples whose correctness the reward could not say; they count as wrong
   int64_t tokens = 0;
   double seconds = 0;

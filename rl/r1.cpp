@@ -9,6 +9,7 @@
 
 #include "../runtime/check.h"
 #include "../runtime/files.h"
+#include "evaluate.h"
 #include "r1_recipe.h"
 #include "report.h"
 
@@ -94,26 +95,57 @@ const char* name_of(Verdict v) {
   return v == Verdict::within_error ? "not shown: within the error" : "not reproduced";
 }
 
-Finding find(const RecipeFinding& f, const Results& results) {
-  const auto read = [&](const std::string& reference, double& error) {
-    const size_t colon = reference.find(':');
-    const std::string stage = reference.substr(0, colon), name = reference.substr(colon + 1);
-    const Json& result = results.at(stage);
-    const double value = figure(result, name);
-    if (std::isnan(value)) {
-      std::string known;
-      for (const auto& [key, unused] : result.items()) known += (known.empty() ? "" : ", ") + key;
-      fail("{}: the result of stage '{}' has no figure '{}' (it has {})", f.place, stage, name, known);
+// A figure that a finding refers to: its value, its standard error, and where there are such its values by question.
+struct Referred {
+  double value = 0, error = 0;
+  std::vector<double> by_question;
+};
+
+Referred refer(const std::string& reference, const RecipeFinding& f, const Recipe& recipe, const Results& results) {
+  const size_t colon = reference.find(':');
+  const std::string stage = reference.substr(0, colon), name = reference.substr(colon + 1);
+  const Json& result = results.at(stage);
+  Referred out;
+  out.value = figure(result, name);
+  if (std::isnan(out.value)) {
+    std::string known;
+    for (const auto& [key, unused] : result.items()) known += (known.empty() ? "" : ", ") + key;
+    fail("{}: the result of stage '{}' has no figure '{}' (it has {})", f.place, stage, name, known);
+  }
+  out.error = figure(result, name + "_se");
+  if (std::isnan(out.error)) out.error = 0;
+  const std::string file = recipe.output_dir + "/" + stage + "/questions.json";
+  if (fs::exists(file)) {
+    const Json questions = read_result(file);
+    if (questions.contains(name)) {
+      for (const Json& v : questions[name]) out.by_question.push_back(v.is_number() ? v.get<double>() : std::nan(""));
     }
-    error = figure(result, name + "_se");
-    return value;
-  };
+  }
+  return out;
+}
+
+// Two evaluations of the same questions are compared question by question: questions differ far more than models do.
+Finding find(const RecipeFinding& f, const Recipe& recipe, const Results& results) {
+  const Referred a = refer(f.higher, f, recipe, results), b = refer(f.lower, f, recipe, results);
   Finding out;
   out.text = f.text;
-  double a = 0, b = 0;
-  out.higher = read(f.higher, a);
-  out.lower = read(f.lower, b);
-  out.standard_error = std::hypot(std::isnan(a) ? 0 : a, std::isnan(b) ? 0 : b);
+  out.higher = a.value;
+  out.lower = b.value;
+  out.standard_error = std::hypot(a.error, b.error);
+  const auto data_of = [&](const std::string& reference) {
+    for (const Stage& s : recipe.stages) {
+      if (s.name != reference.substr(0, reference.find(':'))) continue;
+      for (const SettingField& field : s.job->settings().fields()) {
+        if (field.full_name() == "data.path") return field.text();
+      }
+    }
+    return std::string();
+  };
+  if (!a.by_question.empty() && a.by_question.size() == b.by_question.size() && data_of(f.higher) == data_of(f.lower)) {
+    std::vector<double> differences;
+    for (size_t i = 0; i < a.by_question.size(); ++i) differences.push_back(a.by_question[i] - b.by_question[i]);
+    out.standard_error = mean_of(differences).standard_error;
+  }
   out.verdict = judge(out.higher, out.lower, out.standard_error);
   return out;
 }
@@ -201,7 +233,7 @@ RecipeResult run_recipe(const RecipeOptions& options, RunControl control) {
     outcome.text += text_table(cells_of(recipe, t, results)) + "\n";
   }
   for (const RecipeFinding& f : recipe.findings) {
-    outcome.findings.push_back(find(f, results));
+    outcome.findings.push_back(find(f, recipe, results));
     outcome.text += line_of(outcome.findings.back()) + "\n";
   }
   outcome.text += "\nAll stages took " + duration_text(seconds) + "; " + recipe.output_dir + "/report.html has the rest.\n";

@@ -23,7 +23,8 @@
 //   higher = "eval-zero:pass@1"      # stage:figure, from the stage's result.json
 //   lower = "eval-base:pass@1"
 //
-// A finding counts as reproduced when the difference exceeds two standard errors (of the difference, from the figures' own _se).
+// A finding counts as reproduced when the difference exceeds two of its standard errors. Where both figures are of evaluations on the same
+// questions, these are compared question by question; else the error is that of two independent figures.
 #pragma once
 
 #include <string>

@@ -114,13 +114,15 @@ void write_word_problems(const std::string& dir, const WordProblemOptions& optio
     Rng rng(options.seed, held_out ? 1 : 0);
     std::set<std::string> seen;
     std::string lines;
-    int64_t tries = 0;
-    for (int64_t written = 0; written < rows; ++tries) {
-      check(tries < 1000 * (rows + 1), "{} distinct held-out problems cannot be made with these settings; widen the numbers", rows);
+    constexpr int64_t kMostMisses = 20000;  // in a row: then there are no others left, or hardly any
+    int64_t misses = 0;
+    for (int64_t written = 0; written < rows; ++misses) {
+      check(misses < kMostMisses, "{} distinct held-out problems cannot be made with these settings; widen the numbers", rows);
       const WordProblem p = draw_word_problem(rng, options, held_out);
       if (held_out && !seen.insert(p.question).second) continue;
       lines += nlohmann::ordered_json{{"question", p.question}, {"answer", std::to_string(p.answer)}, {"solution", p.solution}}.dump() + "\n";
       ++written;
+      misses = 0;
     }
     write_file_atomically(dir + "/" + file, lines);
   };
