@@ -31,6 +31,8 @@ constexpr int64_t kSumCut = 576;
 constexpr int64_t kSliceBytes = 2 << 20;
 // Multiply-adds below which waking the other threads (1 to 2 us) costs more than they save.
 constexpr int64_t kWorthThreads = 1'000'000;
+// Elements of b below which the same holds for reading it: few rows wait for memory, not for arithmetic.
+constexpr int64_t kWorthReading = 1 << 15;
 
 constexpr int64_t kPair = 2 * kTileRows;  // rows that the kernel takes at a time
 
@@ -133,7 +135,7 @@ Pieces cut_into_pieces(int64_t m, int64_t panels, int64_t steps, bool alone) {
 
 void multiply_all(int64_t m, int64_t n, int64_t k, const Left& a, const uint16_t* packed_b, const Target& c) {
   const int64_t panels = up(n, kPanel);
-  const bool alone = m * n * k < kWorthThreads || num_threads() == 1;
+  const bool alone = (m * n * k < kWorthThreads && n * k < kWorthReading) || num_threads() == 1;
   const Pieces p = cut_into_pieces(m, panels, up(k, kStep), alone);
   const auto piece = [&](int64_t i) {
     const int64_t row = i % p.down * p.rows, panel = i / p.down * p.panels;
