@@ -252,23 +252,42 @@ std::string normalize(std::string_view text, NormalForm form) {
   return std::string(reinterpret_cast<const char*>(mapped), static_cast<size_t>(length));
 }
 
-std::string lower_case(std::string_view text) {
+namespace {
+
+// Each character through `change`; what is not UTF-8 stays.
+template <class Change>
+std::string each_character(std::string_view text, Change change) {
   std::string out;
   out.reserve(text.size());
   while (!text.empty()) {
     const CodePoint c = decode_utf8(text);
-    if (c.length == 0) {
+    if (c.length == 0)
       out.push_back(text[0]);
-      text.remove_prefix(1);
-      continue;
-    }
-    if (c.value == 0x130)  // İ is the one character whose lower case is two
-      out += "i\u0307";
     else
-      append_utf8(out, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c.value))));
-    text.remove_prefix(static_cast<size_t>(c.length));
+      change(c.value, out);
+    text.remove_prefix(static_cast<size_t>(std::max(c.length, 1)));
   }
   return out;
+}
+
+}  // namespace
+
+std::string lower_case(std::string_view text) {
+  return each_character(text, [](char32_t c, std::string& out) {
+    if (c == 0x130)  // İ is the one character whose lower case is two
+      out += "i\u0307";
+    else
+      append_utf8(out, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))));
+  });
+}
+
+std::string upper_case(std::string_view text) {
+  return each_character(text, [](char32_t c, std::string& out) {
+    if (c == 0xDF)
+      out += "SS";
+    else
+      append_utf8(out, static_cast<char32_t>(utf8proc_toupper(static_cast<utf8proc_int32_t>(c))));
+  });
 }
 
 }  // namespace tenon::text

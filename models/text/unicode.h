@@ -44,5 +44,6 @@ bool surely_nfc(std::string_view text);
 std::string normalize(std::string_view text, NormalForm);
 
 std::string lower_case(std::string_view text);
+std::string upper_case(std::string_view text);
 
 }  // namespace tenon::text
