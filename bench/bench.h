@@ -1,6 +1,7 @@
 // What benchmarks share: settings from the command line, timing, the machine's limits and one way to report.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -29,7 +30,9 @@ std::vector<double> time_ms(const std::function<void()>& call, int runs, double 
 
 /// What this machine can do with this number of threads, measured once a process (in two seconds).
 struct Limits {
-  double read_gbs, copy_gbs;       // main memory; copy counts the read and the write
+  // Main memory: reading, updating in place (read and write counted) and copying as the C library does (both counted).
+  double read_gbs, update_gbs, copy_gbs;
+  double memory_gbs() const { return std::max({read_gbs, update_gbs, copy_gbs}); }
   double f32_gflops, bf16_gflops;  // matrix products of 2048; bf16 is 0 where the processor has none
 };
 const Limits& limits();

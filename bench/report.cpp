@@ -50,7 +50,7 @@ void report(const Settings& settings, const Measurement& m) {
   // ones).
   const Limits& machine = limits();
   const double peak = m.dtype == "bf16" && machine.bf16_gflops > 0 ? machine.bf16_gflops : machine.f32_gflops;
-  const double memory = gbs / std::max(machine.copy_gbs, machine.read_gbs), arithmetic = gflops / peak;
+  const double memory = gbs / machine.memory_gbs(), arithmetic = gflops / peak;
   const bool memory_binds = memory >= arithmetic;
   const double share = std::max(memory, arithmetic);
 
@@ -91,14 +91,16 @@ void report_limits(const Settings& settings) {
                                          {"peer", "tenon"},
                                          {"threads", num_threads()},
                                          {"read_gbs", rounded(machine.read_gbs)},
+                                         {"update_gbs", rounded(machine.update_gbs)},
                                          {"copy_gbs", rounded(machine.copy_gbs)},
                                          {"f32_gflops", rounded(machine.f32_gflops)},
                                          {"bf16_gflops", rounded(machine.bf16_gflops)}};
     fmt::print("{}\n", line.dump());
   } else {
-    fmt::print("{} threads; memory: read {:.1f} GB/s, copy {:.1f} GB/s; products: f32 {:.0f} GFLOP/s, bf16 {}\n",
-               num_threads(), machine.read_gbs, machine.copy_gbs, machine.f32_gflops,
-               machine.bf16_gflops > 0 ? fmt::format("{:.0f} GFLOP/s", machine.bf16_gflops) : "none");
+    fmt::print(
+        "{} threads; memory: read {:.1f}, update {:.1f}, copy {:.1f} GB/s; products: f32 {:.0f} GFLOP/s, bf16 {}\n",
+        num_threads(), machine.read_gbs, machine.update_gbs, machine.copy_gbs, machine.f32_gflops,
+        machine.bf16_gflops > 0 ? fmt::format("{:.0f} GFLOP/s", machine.bf16_gflops) : "none");
   }
   std::fflush(stdout);
 }
