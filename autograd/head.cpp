@@ -9,6 +9,8 @@
 namespace tenon {
 namespace {
 
+const ops::PackedWeight* packed(Parameter* parameter, ops::PackFor use) { return parameter ? parameter->packed(use) : nullptr; }
+
 // Gradients that a one-pass loss computes with its value, for a seed of 1; scaled when backward comes.
 struct OnePassGradients {
   Tensor dhidden, dweight;
@@ -19,6 +21,11 @@ struct OnePassGradients {
       MemoryTag tag("gradients");
       dweight = Tensor::zeros(weight.shape(), DType::f32, weight.device());
     }
+  }
+  /// The head's packed copies; the backward one only where it is read.
+  ops::HeadPacks packs(const Var& weight) const {
+    return {packed(weight.parameter(), ops::PackFor::forward),
+            dhidden.defined() ? packed(weight.parameter(), ops::PackFor::backward) : nullptr};
   }
   Tensor* hidden_or_null() { return dhidden.defined() ? &dhidden : nullptr; }
   Tensor* weight_or_null() { return dweight.defined() ? &dweight : nullptr; }
@@ -33,25 +40,22 @@ struct OnePassGradients {
   }
 };
 
-// Packed copies of the head's weight, where it is a parameter that has them.
-ops::HeadPacks packs_of(Parameter* parameter, bool backward) {
-  if (!parameter) return {};
-  return {parameter->packed(ops::PackFor::forward), backward ? parameter->packed(ops::PackFor::backward) : nullptr};
-}
-
 }  // namespace
 
 TokenLogProbsVar token_logprobs(const Var& hidden, const Var& weight, const Tensor& targets, float temperature, bool with_entropy) {
+  Parameter* parameter = weight.parameter();
   ops::TokenLogProbs value =
-      ops::token_logprobs(hidden.value(), weight.value(), targets, temperature, with_entropy, packs_of(weight.parameter(), false).forward);
+      ops::token_logprobs(hidden.value(), weight.value(), targets, temperature, with_entropy, packed(parameter, ops::PackFor::forward));
   std::vector<Tensor> results = {value.logprob};
   if (with_entropy) results.push_back(value.entropy);
   auto out = record_many("token_logprobs", {hidden, weight}, std::move(results),
-                         [hidden = hidden.saved(), weight = weight.saved(), targets = SavedTensor(targets), value, temperature, with_entropy, parameter = weight.parameter()](GradContext& g) {
+                         [hidden = hidden.saved(), weight = weight.saved(), targets = SavedTensor(targets), value, temperature, with_entropy,
+                          parameter](GradContext& g) {
                            Tensor dhidden = Tensor::like(hidden);
                            const Tensor* dentropy = with_entropy && g.has_dy(1) ? &g.dy(1) : nullptr;
                            ops::token_logprobs_backward(g.dy(0), dentropy, hidden, weight, targets, value, temperature, dhidden,
-                                                        g.needs(1) ? &g.sink(1) : nullptr, packs_of(parameter, true));
+                                                        g.needs(1) ? &g.sink(1) : nullptr,
+                                                        {packed(parameter, ops::PackFor::forward), packed(parameter, ops::PackFor::backward)});
                            g.add(0, dhidden);
                          });
   return {out[0], with_entropy ? out[1] : Var()};
@@ -66,8 +70,7 @@ TokenLossOut token_loss(const Var& hidden, const Var& weight, const Tensor& targ
 
   OnePassGradients gradients(hidden, weight);
   const double value = ops::token_loss_one_pass(hidden.value(), weight.value(), targets, temperature, with_entropy, loss, &out.logprob,
-                                                with_entropy ? &out.entropy : nullptr, gradients.hidden_or_null(), gradients.weight_or_null(),
-                                                packs_of(weight.parameter(), gradients.dhidden.defined()));
+                                                with_entropy ? &out.entropy : nullptr, gradients.hidden_or_null(), gradients.weight_or_null(), gradients.packs(weight));
   out.loss = gradients.record_loss("token_loss", hidden, weight, value);
   return out;
 }
@@ -107,11 +110,12 @@ Var cross_entropy(const Var& hidden, const Var& weight, const Tensor& targets, c
       .loss;
 }
 
-Var distill_loss(const Var& hidden, const Var& weight, const Tensor& teacher_hidden, const Tensor& teacher_weight, const Tensor& token_weight,
+Var distill_loss(const Var& hidden, const Var& weight, const Tensor& teacher_hidden, const Var& teacher_weight, const Tensor& token_weight,
                  const ops::DivergenceOptions& options) {
   OnePassGradients gradients(hidden, weight);
-  const double value = ops::distill_loss_one_pass(hidden.value(), weight.value(), teacher_hidden, teacher_weight, token_weight, options, nullptr,
-                                                  gradients.hidden_or_null(), gradients.weight_or_null());
+  const double value = ops::distill_loss_one_pass(hidden.value(), weight.value(), teacher_hidden, teacher_weight.value(), token_weight, options, nullptr,
+                                                  gradients.hidden_or_null(), gradients.weight_or_null(), gradients.packs(weight),
+                                                  packed(teacher_weight.parameter(), ops::PackFor::forward));
   return gradients.record_loss("distill_loss", hidden, weight, value);
 }
 

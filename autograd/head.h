@@ -32,7 +32,7 @@ Var cross_entropy(const Var& hidden, const Var& weight, const Tensor& targets, c
 
 /// Divergence of a student from a teacher over the whole vocabulary (ops/distill_head.h): sum over tokens of token_weight f32 `[tokens]` times it. The
 /// teacher's hidden `[tokens, e]` and weight `[vocabulary, e]` have no gradient.
-Var distill_loss(const Var& hidden, const Var& weight, const Tensor& teacher_hidden, const Tensor& teacher_weight, const Tensor& token_weight,
+Var distill_loss(const Var& hidden, const Var& weight, const Tensor& teacher_hidden, const Var& teacher_weight, const Tensor& token_weight,
                  const ops::DivergenceOptions& options);
 
 }  // namespace tenon

@@ -27,7 +27,8 @@ void check_model(const char* whose, const Tensor& hidden, const Tensor& weight) 
 }  // namespace
 
 double distill_loss_one_pass(const Tensor& hidden, const Tensor& weight, const Tensor& teacher_hidden, const Tensor& teacher_weight,
-                             const Tensor& token_weight, const DivergenceOptions& options, Tensor* divergence, Tensor* dhidden, Tensor* dweight) {
+                             const Tensor& token_weight, const DivergenceOptions& options, Tensor* divergence, Tensor* dhidden, Tensor* dweight,
+                             const HeadPacks& packs, const PackedWeight* teacher_packed) {
   check_same_device(kOp, {{"hidden", hidden}, {"weight", weight}, {"teacher_hidden", teacher_hidden}, {"teacher_weight", teacher_weight},
                           {"token_weight", token_weight}});
   check_model("student", hidden, weight);
@@ -64,8 +65,8 @@ double distill_loss_one_pass(const Tensor& hidden, const Tensor& weight, const T
       const int64_t end = std::min(tokens, begin + rows);
       const Tensor part = x.slice(0, begin, end);
       Tensor s = student.slice(0, 0, end - begin), t = teacher.slice(0, 0, end - begin);
-      linear_into(s, part, weight);
-      linear_into(t, xt.slice(0, begin, end), teacher_weight);
+      linear_into(s, part, weight, nullptr, packs.forward);
+      linear_into(t, xt.slice(0, begin, end), teacher_weight, nullptr, teacher_packed);
       const float* token_weights = w.data<float>() + begin;
       float* per_token = divergence ? divergence->data<float>() + begin : row_divergence.data<float>();
       cpu::divergence_rows(s, t, options.beta, 1 / options.temperature, token_weights, per_token, dhidden || dweight);
@@ -75,7 +76,7 @@ double distill_loss_one_pass(const Tensor& hidden, const Tensor& weight, const T
       if (dweight) linear_backward_weight(*dweight, dlogits, part);
       if (dhidden) {
         Tensor into = dhidden->slice(0, begin, end);
-        linear_backward_input(into, 0, dlogits, weight);
+        linear_backward_input(into, 0, dlogits, weight, packs.backward);
       }
     }
   });

@@ -13,6 +13,7 @@
 #pragma once
 
 #include "../runtime/tensor.h"
+#include "loss_head.h"
 
 namespace tenon::ops {
 
@@ -23,8 +24,9 @@ struct DivergenceOptions {
 
 /// Sum over tokens of token_weight * divergence. Student: hidden `[T, d]`, weight `[V, d]`; teacher: `[T, e]`, `[V, e]`; f32 or bf16, the two of a model alike.
 /// token_weight f32 `[T]`. divergence (f32 `[T]`) and dhidden (like hidden) are written, dweight (f32 `[V, d]`) accumulated, each only where given.
-/// Throws Error naming the shapes when the vocabularies differ.
+/// Packed copies may be null. Throws Error naming the shapes when the vocabularies differ.
 double distill_loss_one_pass(const Tensor& hidden, const Tensor& weight, const Tensor& teacher_hidden, const Tensor& teacher_weight,
-                             const Tensor& token_weight, const DivergenceOptions& options, Tensor* divergence, Tensor* dhidden, Tensor* dweight);
+                             const Tensor& token_weight, const DivergenceOptions& options, Tensor* divergence, Tensor* dhidden, Tensor* dweight,
+                             const HeadPacks& packs = {}, const PackedWeight* teacher_packed = nullptr);
 
 }  // namespace tenon::ops

@@ -104,7 +104,7 @@ DistillTrainer::StepLoss DistillTrainer::distill_step(TrainingRun& run, const st
         model_.forward(micro.batch, {.recompute = options_.gradient_checkpointing, .router_losses = model_.config().is_moe()});
     const Var hidden = gather_rows(f.hidden, rows);
     const Tensor weight = Tensor::full({micro.learned}, 1.0f / static_cast<float>(learned), DType::f32, model_.device());
-    Var loss = distill_loss(hidden, model_.head_weight(), teacher_hidden, teacher_.head_weight().value(), weight,
+    Var loss = distill_loss(hidden, model_.head_weight(), teacher_hidden, teacher_.head_weight(), weight,
                             {.beta = static_cast<float>(options_.beta), .temperature = static_cast<float>(options_.temperature)});
     out.divergence += loss.value().item<float>();
     if (sft_weight > 0) {

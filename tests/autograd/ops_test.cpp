@@ -196,6 +196,15 @@ TEST(Ops, Head) {
   }
 }
 
+TEST(Ops, DistillLoss) {
+  const Tensor teacher_hidden = normal({4, 3}, 5), weight = Tensor::from<float>({1, 0.5f, 0, 2}, {4});
+  const Var teacher_weight(normal({7, 3}, 6));
+  for (float beta : {0.0f, 0.4f, 1.0f})
+    expect_gradients(
+        [&](auto& in) { return scale(distill_loss(in[0], in[1], teacher_hidden, teacher_weight, weight, {.beta = beta, .temperature = 0.8f}), 0.5f); },
+        {normal({4, 5}), normal({7, 5}, 1)});
+}
+
 TEST(Ops, CrossEntropy) {
   const std::vector<Tensor> inputs = {normal({4, 5}), normal({7, 5}, 1)};
   expect_gradients([&](auto& in) { return cross_entropy(in[0], in[1], ids({1, -100, 0, 3})); }, inputs);
