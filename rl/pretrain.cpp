@@ -21,13 +21,14 @@ void cut(const std::vector<int32_t>& tokens, int64_t length, std::vector<Tokeniz
 
 void PretrainOptions::validate() const {
   check(train_batch_size > 0, "train_batch_size {} must be positive", train_batch_size);
-  check(max_length > 1, "max_length {} must be at least 2", max_length);
+  check(max_length == 0 || max_length > 1, "max_length {} must be at least 2, or 0 for what the model can take", max_length);
   check(max_steps > 0 || num_train_epochs > 0, "one of max_steps {} and num_train_epochs {} must be positive", max_steps, num_train_epochs);
   trainer_options(*this).validate();
 }
 
 PretrainTrainer::PretrainTrainer(models::Model& model, const TextDataset& data, PretrainOptions options) : model_(model), options_(std::move(options)) {
   options_.validate();
+  if (options_.max_length == 0) options_.max_length = model.config().max_position_embeddings;
   check(options_.max_length <= model.config().max_position_embeddings, "max_length {} exceeds the model's {} positions", options_.max_length,
         model.config().max_position_embeddings);
   const text::Tokenizer& tokenizer = tokenizer_of(model);

@@ -11,7 +11,7 @@ namespace tenon::rl {
 
 struct PretrainOptions {
   int64_t train_batch_size = 48;  // sequences in one optimizer step
-  int64_t max_length = 1024;      // tokens of one sequence
+  int64_t max_length = 0;         // tokens of one sequence; 0: what the model can take
   bool concatenate = false;
   bool append_eos = true;
   int64_t max_steps = 0;
@@ -40,7 +40,7 @@ struct PretrainOptions {
 template <class V>
 void describe(V& v, PretrainOptions& o) {
   v.field("train_batch_size", o.train_batch_size, "sequences in one optimizer step");
-  v.field("max_length", o.max_length, "tokens of one sequence; longer documents are cut into several");
+  v.field("max_length", o.max_length, "tokens of one sequence; longer documents are cut into several; 0: what the model can take");
   v.field("concatenate", o.concatenate, "lay documents end to end and cut that into sequences of max_length");
   v.field("append_eos", o.append_eos, "put the end token behind each document that lacks it");
   v.field("max_steps", o.max_steps, "optimizer steps; 0: as many as num_train_epochs makes");

@@ -159,14 +159,18 @@ TEST(GrpoLoss, AgreesWithTrl) {
     if (parts > 1) continue;  // TRL averages metrics of micro-batches, ours are of the step
     const Json& m = json.at("metrics");
     EXPECT_NEAR(sums.entropy / sums.tokens, m.at("entropy").get<double>(), 1e-5) << test.settings;
-    if (m.contains("kl")) EXPECT_NEAR(sums.kl / sums.tokens, m.at("kl").get<double>(), 1e-5) << test.settings;
+    if (m.contains("kl")) {
+      EXPECT_NEAR(sums.kl / sums.tokens, m.at("kl").get<double>(), 1e-5) << test.settings;
+    }
     if (m.contains("clip_ratio/low_mean")) {
       EXPECT_NEAR(sums.clip_low / sums.clip_units, m.at("clip_ratio/low_mean").get<double>(), 1e-6) << test.settings;
       EXPECT_NEAR(sums.clip_high / sums.clip_units, m.at("clip_ratio/high_mean").get<double>(), 1e-6) << test.settings;
       EXPECT_NEAR(sums.clip_low_min, m.at("clip_ratio/low_min").get<double>(), 1e-6) << test.settings;
       EXPECT_NEAR(sums.clip_high_max, m.at("clip_ratio/high_max").get<double>(), 1e-6) << test.settings;
     }
-    if (m.contains("cispo_clip_ratio")) EXPECT_NEAR(sums.ratio_clipped / sums.clip_units, m.at("cispo_clip_ratio").get<double>(), 1e-6) << test.settings;
+    if (m.contains("cispo_clip_ratio")) {
+      EXPECT_NEAR(sums.ratio_clipped / sums.clip_units, m.at("cispo_clip_ratio").get<double>(), 1e-6) << test.settings;
+    }
   }
   EXPECT_GE(compared, 45);
 }

@@ -1,0 +1,102 @@
+// A training process is killed at random moments, again and again, and resumed until it ends: weights and metrics are those of a run left alone.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <thread>
+
+#include "../../rl/grpo.h"
+#include "../../runtime/random.h"
+#include "../temp_dir.h"
+#include "tiny.h"
+
+namespace tenon::rl {
+namespace {
+
+using namespace tenon::testing;
+
+constexpr const char* kFolder = "TENON_TEST_KILL_FOLDER";
+
+void train(const std::string& dir) {
+  models::Model model = tiny_model();
+  const PromptDataset data = sum_prompts();
+  GrpoTrainer trainer(model, data,
+                      {.num_generations = 4,
+                       .generation_batch_size = 16,
+                       .steps_per_generation = 2,
+                       .num_iterations = 2,
+                       .max_completion_length = 6,
+                       .beta = 0.05,
+                       .max_steps = 24,
+                       .learning_rate = 3e-3,
+                       .save_steps = 1,
+                       .save_total_limit = 2,
+                       .output_dir = dir,
+                       .tensorboard = false});
+  trainer.reward("even", [](const Sample& s) { return s.completion_tokens.size() % 2 == 0 ? 1.0f : 0.0f; });
+  trainer.train();
+}
+
+// Run by the test below in a process of its own.
+TEST(Kill, Child) {
+  const char* dir = std::getenv(kFolder);
+  if (!dir) GTEST_SKIP() << "is run by Kill.ResumesToTheSameResult";
+  train(dir);
+}
+
+pid_t start_child(const std::string& dir) {
+  setenv(kFolder, dir.c_str(), 1);
+  std::string filter = "--gtest_filter=Kill.Child", brief = "--gtest_brief=1";
+  const std::string self = std::filesystem::read_symlink("/proc/self/exe");
+  char* arguments[] = {const_cast<char*>(self.c_str()), filter.data(), brief.data(), nullptr};
+  pid_t pid = 0;
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", 1 /* O_WRONLY */, 0);
+  const int error = posix_spawn(&pid, self.c_str(), &actions, nullptr, arguments, environ);
+  posix_spawn_file_actions_destroy(&actions);
+  unsetenv(kFolder);
+  EXPECT_EQ(error, 0);
+  return pid;
+}
+
+TEST(Kill, ResumesToTheSameResult) {
+  TempDir dir;
+  train(dir / "whole");
+  int killed = 0;
+  Rng rng(5);
+  for (int attempt = 0; attempt < 200; ++attempt) {
+    const pid_t pid = start_child(dir / "killed");
+    // A little longer each time, so that it comes to an end on a slow machine too.
+    const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(30 + rng.below(60) + 10 * attempt);
+    int status = 0;
+    pid_t ended = 0;
+    while (!(ended = waitpid(pid, &status, WNOHANG)) && std::chrono::steady_clock::now() < until) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    if (!ended) {
+      kill(pid, SIGKILL);
+      waitpid(pid, &status, 0);
+    }
+    if (WIFEXITED(status)) {
+      ASSERT_EQ(WEXITSTATUS(status), 0);
+      break;
+    }
+    ++killed;
+  }
+  EXPECT_GE(killed, 3);
+  models::Model whole = models::load(dir / "whole/checkpoint-24"), resumed = models::load(dir / "killed/checkpoint-24");
+  EXPECT_EQ(weights_of(whole), weights_of(resumed));
+  const auto a = timeless_metrics(dir / "whole"), b = timeless_metrics(dir / "killed");
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i) {
+    EXPECT_EQ(a[i].step, b[i].step);
+    EXPECT_EQ(a[i].values, b[i].values) << "step " << a[i].step;
+  }
+}
+
+}  // namespace
+}  // namespace tenon::rl

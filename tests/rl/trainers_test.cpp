@@ -1,0 +1,410 @@
+// The trainers on tiny models: they learn, they resume bit for bit, they stop and skip as they say.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cmath>
+#include <filesystem>
+
+#include "../../rl/distill.h"
+#include "../../rl/grpo.h"
+#include "../../rl/pretrain.h"
+#include "../../rl/sft.h"
+#include "../../runtime/error.h"
+#include "../temp_dir.h"
+#include "tiny.h"
+
+namespace tenon::rl {
+namespace {
+
+using namespace tenon::testing;
+
+template <class F>
+std::string error_of(F&& f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "no Error";
+}
+
+void expect_same_metrics(const std::string& a, const std::string& b) {
+  const auto left = timeless_metrics(a), right = timeless_metrics(b);
+  ASSERT_EQ(left.size(), right.size());
+  for (size_t i = 0; i < left.size(); ++i) {
+    EXPECT_EQ(left[i].step, right[i].step);
+    ASSERT_EQ(left[i].values.size(), right[i].values.size()) << "step " << left[i].step;
+    for (size_t j = 0; j < left[i].values.size(); ++j) {
+      EXPECT_EQ(left[i].values[j].first, right[i].values[j].first);
+      const double x = left[i].values[j].second, y = right[i].values[j].second;
+      EXPECT_TRUE(x == y || (std::isnan(x) && std::isnan(y))) << left[i].values[j].first << " of step " << left[i].step << ": " << x << " and " << y;
+    }
+  }
+}
+
+// Runs `train(model, folder, steps)` once in one go and once cut after `cut` steps, with the second half in a new model, and compares weights and metrics.
+template <class Make, class Train>
+void expect_resumes_bit_for_bit(Make&& make, Train&& train, int64_t cut, int64_t steps) {
+  TempDir dir;
+  models::Model whole = make(), first = make(), second = make();
+  train(whole, dir / "whole", steps);
+  train(first, dir / "cut", cut);
+  train(second, dir / "cut", steps);
+  EXPECT_EQ(weights_of(whole), weights_of(second));
+  expect_same_metrics(dir / "whole", dir / "cut");
+}
+
+float says_yes(const Sample& s) { return s.completion.find("yes") != std::string::npos ? 1.0f : 0.0f; }
+
+GrpoOptions grpo_options(const std::string& dir, int64_t steps) {
+  return {.num_generations = 4,
+          .generation_batch_size = 16,
+          .steps_per_generation = 2,
+          .num_iterations = 2,
+          .max_completion_length = 6,
+          .max_steps = steps,
+          .learning_rate = 3e-3,
+          .save_steps = 0,
+          .output_dir = dir,
+          .tensorboard = false};
+}
+
+TEST(Pretrain, LearnsItsDocuments) {
+  TempDir dir;
+  models::Model model = tiny_model();
+  const TextDataset data = sum_documents();
+  PretrainTrainer trainer(model, data, {.train_batch_size = 25, .max_steps = 60, .save_steps = 0, .output_dir = dir / "run"});
+  trainer.train();
+  const auto lines = read_metrics(dir / "run/metrics.jsonl");
+  ASSERT_EQ(lines.size(), 60u);
+  EXPECT_NEAR(metric(lines.front(), "loss"), std::log(24), 1.5);
+  EXPECT_LT(metric(lines.back(), "loss"), 0.8);  // half of the words are the same in all documents, the digits are drawn
+  EXPECT_EQ(metric(lines.back(), "num_tokens"), 60 * 25 * 6);  // six words and the end; the first is not predicted
+  for (const char* file : {"settings.toml", "report.html", "checkpoint-60/config.json", "checkpoint-60/model.safetensors", "checkpoint-60/optimizer.safetensors",
+                           "checkpoint-60/trainer_state.json", "checkpoint-60/tokenizer.json"})
+    EXPECT_TRUE(std::filesystem::exists(dir / "run" + "/" + file)) << file;
+}
+
+TEST(Pretrain, MicroBatchesChangeNothingButRounding) {
+  auto loss_after = [](int64_t tokens) {
+    TempDir dir;
+    models::Model model = tiny_model({.experts = true});
+    const TextDataset data = sum_documents();
+    PretrainTrainer(model, data, {.train_batch_size = 25, .max_steps = 5, .tokens_per_micro_batch = tokens, .save_steps = 0, .output_dir = dir / "run"}).train();
+    return metric(read_metrics(dir / "run/metrics.jsonl").back(), "loss");
+  };
+  EXPECT_NEAR(loss_after(100000), loss_after(16), 1e-4);
+}
+
+TEST(Pretrain, RecomputingLayersChangesNothing) {
+  auto train = [](bool checkpointing) {
+    models::Model model = tiny_model({.experts = true});
+    const TextDataset data = sum_documents();
+    PretrainTrainer(model, data, {.train_batch_size = 8, .max_steps = 3, .gradient_checkpointing = checkpointing}).train();
+    return weights_of(model);
+  };
+  EXPECT_EQ(train(false), train(true));
+}
+
+TEST(Pretrain, RouterBiasEvensOutTheLoad) {
+  models::Model model = tiny_model({.experts = true});
+  const TextDataset data = sum_documents();
+  PretrainTrainer(model, data, {.train_batch_size = 8, .max_steps = 4, .router_bias_update_speed = 0.125}).train();
+  // Every step moves each bias by the speed, or not at all where the load is the mean exactly.
+  int moved = 0;
+  for (const auto& [name, bias] : model.params().buffers())
+    for (float b : bias->to_vector<float>()) {
+      EXPECT_EQ(b * 8, std::round(b * 8)) << name;
+      EXPECT_LE(std::abs(b), 0.5f);
+      moved += b != 0;
+    }
+  EXPECT_GT(moved, 0);
+}
+
+TEST(Pretrain, DocumentsAreCutAndConcatenated) {
+  models::Model model = tiny_model();
+  TempDir dir;
+  const TextDataset data = TextDataset::from_texts({"one two three four five six", "seven"});
+  auto tokens = [&](bool concatenate, const std::string& run) {
+    PretrainTrainer(model, data, {.train_batch_size = 2, .max_length = 4, .concatenate = concatenate, .max_steps = 1, .save_steps = 0, .output_dir = dir / run})
+        .train();
+    return metric(read_metrics(dir / run + "/metrics.jsonl").back(), "num_tokens");
+  };
+  // Apart: 4 + 3 tokens with the end, then 2: the first two sequences of that order have 3 + 2, 3 + 1 or 2 + 1 inputs; together 4 + 4 + 1 (dropped).
+  EXPECT_EQ(tokens(true, "together"), 6);
+  EXPECT_LE(tokens(false, "apart"), 5);
+  PretrainOptions bad{.max_length = 1000};
+  EXPECT_NE(error_of([&] { PretrainTrainer(model, data, bad); }).find("64 positions"), std::string::npos);
+}
+
+TEST(Sft, LearnsCompletionsOnly) {
+  TempDir dir;
+  models::Model model = tiny_model();
+  const SftDataset data = sum_examples();
+  SftTrainer trainer(model, data,
+                     {.train_batch_size = 25, .max_steps = 80, .eval_steps = 20, .learning_rate = 5e-3, .save_steps = 0, .output_dir = dir / "run"});
+  trainer.set_eval(data);
+  const double before = trainer.evaluate();
+  trainer.train();
+  EXPECT_LT(trainer.evaluate(), 0.3 * before);
+  const auto lines = read_metrics(dir / "run/metrics.jsonl");
+  EXPECT_NEAR(metric(lines[0], "eval_loss"), before, 1e-6);
+  EXPECT_NEAR(metric(lines[0], "loss"), before, 1e-5);  // all rows in one step: the same mean
+}
+
+TEST(Sft, WhatIsLearnedOfAnExample) {
+  models::Model model = tiny_model();
+  const TokenizedExample e = tokenize_example(example("what is one plus one", "two"), model, 0, true, true);
+  EXPECT_EQ(model.tokenizer()->decode(e.tokens), "what is one plus one two <eos>");
+  EXPECT_EQ(e.learn, (std::vector<uint8_t>{0, 0, 0, 0, 0, 1, 1}));
+  EXPECT_EQ(tokenize_example(example("one", "two <eos>"), model, 0, true, true).tokens.size(), 3u);
+  EXPECT_EQ(tokenize_example(example("one", "two three"), model, 2, true, true).tokens.size(), 2u);
+  Row row = example("what is one", "two");
+  row.source = "train.jsonl:7";
+  EXPECT_NE(error_of([&] { tokenize_example(row, model, 3, true, true); }).find("train.jsonl:7"), std::string::npos);
+  row.messages = {{"user", "one"}, {"assistant", "two"}};
+  row.completion.clear();
+  EXPECT_NE(error_of([&] { tokenize_example(row, model, 0, true, true); }).find("chat template"), std::string::npos);
+}
+
+TEST(Resume, PretrainBitForBit) {
+  const TextDataset data = sum_documents();
+  for (bool experts : {false, true})
+    for (DType dtype : {DType::f32, DType::bf16})
+      expect_resumes_bit_for_bit([&] { return tiny_model({.experts = experts, .dtype = dtype}); },
+                                 [&](models::Model& model, const std::string& dir, int64_t steps) {
+                                   PretrainTrainer(model, data,
+                                                   {.train_batch_size = 8,
+                                                    .max_steps = steps,
+                                                    .lr_scheduler_type = ScheduleKind::constant,
+                                                    .warmup_ratio = 0,
+                                                    .router_bias_update_speed = 0.001,
+                                                    .save_steps = 0,
+                                                    .output_dir = dir,
+                                                    .tensorboard = false})
+                                       .train();
+                                 },
+                                 3, 7);
+}
+
+TEST(Resume, SftBitForBit) {
+  const SftDataset data = sum_examples();
+  expect_resumes_bit_for_bit([] { return tiny_model(); },
+                             [&](models::Model& model, const std::string& dir, int64_t steps) {
+                               SftTrainer(model, data,
+                                          {.train_batch_size = 10,
+                                           .max_steps = steps,
+                                           .lr_scheduler_type = ScheduleKind::constant,
+                                           .warmup_ratio = 0,
+                                           .save_steps = 0,
+                                           .output_dir = dir,
+                                           .tensorboard = false})
+                                   .train();
+                             },
+                             4, 8);
+}
+
+// Cut inside a rollout (four minibatches each), with a reference that moves, routes that are replayed, and a reward that would not give the same again.
+TEST(Resume, GrpoBitForBitWithinARollout) {
+  const PromptDataset data = sum_prompts();
+  for (bool experts : {false, true})
+    expect_resumes_bit_for_bit([&] { return tiny_model({.experts = experts}); },
+                               [&](models::Model& model, const std::string& dir, int64_t steps) {
+                                 GrpoOptions options = grpo_options(dir, steps);
+                                 options.beta = 0.05;
+                                 options.sync_ref_model = true;
+                                 options.ref_model_sync_steps = 3;
+                                 options.ref_model_mixup_alpha = 0.5;
+                                 GrpoTrainer trainer(model, data, options);
+                                 trainer.reward("yes", says_yes);
+                                 trainer.reward("length", [](const Sample& s) { return static_cast<float>(s.completion_tokens.size()); }, 0.1f);
+                                 trainer.train();
+                               },
+                               6, 11);
+}
+
+TEST(Resume, DistillBitForBitOnPolicyToo) {
+  const SftDataset data = sum_examples();
+  models::Model teacher = tiny_model({.layers = 3, .seed = 9});
+  expect_resumes_bit_for_bit([] { return tiny_model(); },
+                             [&](models::Model& model, const std::string& dir, int64_t steps) {
+                               DistillTrainer(model, teacher, data,
+                                              {.train_batch_size = 5,
+                                               .beta = 0.5,
+                                               .lmbda = 0.5,
+                                               .max_new_tokens = 5,
+                                               .max_steps = steps,
+                                               .lr_scheduler_type = ScheduleKind::constant,
+                                               .warmup_ratio = 0,
+                                               .save_steps = 0,
+                                               .output_dir = dir,
+                                               .tensorboard = false})
+                                   .train();
+                             },
+                             3, 6);
+}
+
+TEST(Resume, ACheckpointOfAnotherTrainerOrModelIsRefused) {
+  TempDir dir;
+  models::Model model = tiny_model();
+  const TextDataset documents = sum_documents();
+  const SftDataset examples = sum_examples();
+  PretrainTrainer(model, documents, {.train_batch_size = 4, .max_steps = 1, .output_dir = dir / "run"}).train();
+  EXPECT_NE(error_of([&] { SftTrainer(model, examples, {.max_steps = 2, .output_dir = dir / "run"}).train(); }).find("pretrain"), std::string::npos);
+  models::Model larger = tiny_model({.layers = 3});
+  const std::string message = error_of([&] { PretrainTrainer(larger, documents, {.max_steps = 2, .output_dir = dir / "run"}).train(); });
+  EXPECT_NE(message.find("checkpoint-1"), std::string::npos) << message;
+}
+
+TEST(Run, StopsAfterTheStepUnderWayAndGoesOn) {
+  TempDir dir;
+  models::Model model = tiny_model();
+  const PromptDataset data = sum_prompts();
+  std::atomic<bool> stop = false;
+  auto train = [&] {
+    GrpoTrainer trainer(model, data, grpo_options(dir / "run", 6));
+    trainer.reward("yes", [&](const Sample& s) {
+      if (!stop) stop = true;
+      return says_yes(s);
+    });
+    trainer.set_control({.stop = &stop});
+    trainer.train();
+  };
+  train();
+  EXPECT_EQ(read_metrics(dir / "run/metrics.jsonl").size(), 1u);
+  EXPECT_TRUE(std::filesystem::exists(dir / "run/checkpoint-1"));
+  stop = false;
+  train();  // three minibatches of the rollout are left; the next rollout's reward stops it again
+  EXPECT_EQ(read_metrics(dir / "run/metrics.jsonl").size(), 5u);
+}
+
+TEST(Run, OldCheckpointsArePruned) {
+  TempDir dir;
+  models::Model model = tiny_model();
+  const TextDataset data = sum_documents();
+  PretrainTrainer(model, data, {.train_batch_size = 4, .max_steps = 7, .save_steps = 2, .save_total_limit = 2, .output_dir = dir / "run"}).train();
+  EXPECT_EQ(RunFolder(dir / "run").checkpoints(), (std::vector<int64_t>{6, 7}));
+}
+
+TEST(Run, StepsThatAreNotFiniteAreSkippedAndThenStop) {
+  TempDir dir;
+  models::Model model = tiny_model();
+  Tensor norm = model.params().at("model.norm.weight").value();
+  norm.data<float>()[0] = NAN;  // every loss is NaN
+  model.params().at("model.norm.weight").changed();
+  const auto before = weights_of(model);
+  const TextDataset data = sum_documents();
+  PretrainTrainer trainer(model, data, {.train_batch_size = 4, .max_steps = 20, .save_steps = 1, .max_skipped_steps = 3, .output_dir = dir / "run"});
+  const std::string message = error_of([&] { trainer.train(); });
+  EXPECT_NE(message.find("4 steps in a row"), std::string::npos) << message;
+  const auto lines = read_metrics(dir / "run/metrics.jsonl");
+  EXPECT_EQ(metric(lines.back(), "skipped_steps"), 4);
+  EXPECT_TRUE(RunFolder(dir / "run").checkpoints().empty());
+  const auto after = weights_of(model);
+  EXPECT_EQ(before.at("lm_head.weight"), after.at("lm_head.weight"));
+}
+
+TEST(Options, ContradictionsAreNamed) {
+  models::Model model = tiny_model();
+  const PromptDataset data = sum_prompts();
+  EXPECT_NE(error_of([&] { GrpoTrainer(model, data, {.num_generations = 5, .generation_batch_size = 16}); }).find("multiple"), std::string::npos);
+  EXPECT_NE(error_of([&] { GrpoTrainer(model, data, {.loss_type = GrpoLossType::luspo}); }).find("sequence"), std::string::npos);
+  EXPECT_NE(error_of([&] { GrpoTrainer(model, data, {.sync_ref_model = true}); }).find("beta"), std::string::npos);
+  EXPECT_NE(error_of([&] { GrpoTrainer(model, data, {.learning_rate = -1}); }).find("learning_rate"), std::string::npos);
+  EXPECT_NE(error_of([&] { GrpoTrainer(model, data, {}).train(); }).find("no reward"), std::string::npos);
+  EXPECT_NE(error_of([&] { GrpoTrainer(model, data, {.max_prompt_length = 2}); }).find("max_prompt_length"), std::string::npos);
+  std::string words;
+  for (int i = 0; i < 64; ++i) words += "one ";
+  const PromptDataset endless = PromptDataset::from_rows({make_row(words)});
+  EXPECT_NE(error_of([&] { GrpoTrainer(model, endless, {}); }).find("context"), std::string::npos);
+}
+
+TEST(Grpo, RaisesItsReward) {
+  for (bool experts : {false, true}) {
+    TempDir dir;
+    models::Model model = tiny_model({.experts = experts});
+    const PromptDataset data = sum_prompts();
+    GrpoOptions options = grpo_options(dir / "run", 40);
+    options.generation_batch_size = 64;
+    options.num_generations = 8;
+    options.num_iterations = 1;
+    options.learning_rate = 5e-3;
+    GrpoTrainer trainer(model, data, options);
+    trainer.reward("yes", says_yes);
+    trainer.train();
+    const auto lines = read_metrics(dir / "run/metrics.jsonl");
+    EXPECT_LT(metric(lines.front(), "reward"), 0.6);
+    EXPECT_GT(metric(lines[38], "reward"), 0.9) << (experts ? "experts" : "dense");  // the last rollout's
+    // Sampler and trainer computed the same log-probabilities: grouped-query attention has the same bits on both paths.
+    EXPECT_LT(metric(lines.front(), "sampling/sampling_logp_difference/max"), experts ? 1e-4 : 1e-9);
+    EXPECT_TRUE(std::filesystem::exists(dir / "run/completions/step_000001.jsonl"));
+  }
+}
+
+TEST(Grpo, EveryVariantTrains) {
+  const PromptDataset data = sum_prompts();
+  auto reward_after = [&](const std::function<void(GrpoOptions&)>& change) {
+    TempDir dir;
+    models::Model model = tiny_model();
+    GrpoOptions options = grpo_options(dir / "run", 12);
+    change(options);
+    GrpoTrainer trainer(model, data, options);
+    trainer.reward("yes", says_yes);
+    trainer.train();
+    const auto lines = read_metrics(dir / "run/metrics.jsonl");
+    for (const auto& line : lines) EXPECT_TRUE(std::isfinite(metric(line, "loss")));
+    return metric(lines[8], "reward") - metric(lines[0], "reward");
+  };
+  for (GrpoLossType type : {GrpoLossType::bnpo, GrpoLossType::dr_grpo, GrpoLossType::dapo, GrpoLossType::sapo})
+    EXPECT_GT(reward_after([&](GrpoOptions& o) { o.loss_type = type; }), -0.1);
+  EXPECT_GT(reward_after([](GrpoOptions& o) { o.loss_type = GrpoLossType::cispo, o.epsilon_high = 3; }), -0.1);
+  EXPECT_GT(reward_after([](GrpoOptions& o) { o.importance_sampling_level = ImportanceLevel::sequence; }), -0.1);
+  EXPECT_GT(reward_after([](GrpoOptions& o) {
+              o.recompute_old_logprobs = true;
+              o.sampling_correction = SamplingCorrection::token_truncate;
+              o.mask_truncated_completions = true;
+              o.beta = 0.01;
+              o.use_bias_correction_kl = true;
+              o.delta = 4;
+            }),
+            -0.3);
+}
+
+TEST(Grpo, EqualRewardsAndMissingRewardsAreStillSteps) {
+  TempDir dir;
+  models::Model model = tiny_model();
+  const auto before = weights_of(model);
+  const PromptDataset data = sum_prompts();
+  GrpoTrainer trainer(model, data, grpo_options(dir / "run", 4));
+  trainer.reward("flat", [](const Sample&) { return 1.0f; });
+  trainer.reward("missing", [](const Sample&) { return NAN; });
+  trainer.train();
+  const auto lines = read_metrics(dir / "run/metrics.jsonl");
+  EXPECT_EQ(metric(lines[0], "frac_reward_zero_std"), 1);
+  EXPECT_EQ(metric(lines[0], "reward"), 1);
+  EXPECT_TRUE(std::isnan(metric(lines[0], "rewards/missing/mean")));
+  EXPECT_EQ(weights_of(model), before);
+}
+
+TEST(Distill, StudentComesToAgreeWithItsTeacher) {
+  models::Model teacher = tiny_model({.layers = 3, .seed = 7});
+  const SftDataset data = sum_examples();
+  SftTrainer(teacher, data, {.train_batch_size = 25, .max_steps = 60, .learning_rate = 5e-3}).train();
+  for (double beta : {0.0, 0.5, 1.0}) {
+    TempDir dir;
+    models::Model student = tiny_model();
+    DistillTrainer(student, teacher, data,
+                   {.train_batch_size = 25, .beta = beta, .lmbda = 0.3, .max_new_tokens = 6, .max_steps = 80, .learning_rate = 5e-3, .save_steps = 0, .output_dir = dir / "run"})
+        .train();
+    const auto lines = read_metrics(dir / "run/metrics.jsonl");
+    EXPECT_LT(metric(lines.back(), "divergence"), 0.5 * metric(lines.front(), "divergence")) << beta;
+  }
+  models::Model other = tiny_model();
+  models::ModelConfig config = other.config();
+  config.vocab_size = 30;
+  models::Model wide = models::create(config);
+  EXPECT_NE(error_of([&] { DistillTrainer(other, wide, data, {}); }).find("vocabulary"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace tenon::rl
