@@ -1,7 +1,6 @@
 #include "evaluate.h"
 
 #include <algorithm>
-#include <cctype>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -10,6 +9,7 @@
 
 #include "../runtime/check.h"
 #include "../runtime/files.h"
+#include "rewards/math_answer.h"
 
 namespace tenon::rl {
 namespace {
@@ -20,50 +20,6 @@ std::string percent(const Estimate& e) {
   char buffer[64];
   std::snprintf(buffer, sizeof buffer, "%.3f ± %.3f", e.mean, e.standard_error);
   return buffer;
-}
-
-// Answers that people would call the same are spelled the same: no spaces, no separators, no trailing point, no useless zeros.
-std::string normalized(std::string_view answer) {
-  std::string out;
-  for (size_t i = 0; i < answer.size(); ++i) {
-    const char c = answer[i];
-    const auto digit = [&](size_t j) { return j < answer.size() && std::isdigit(static_cast<unsigned char>(answer[j])); };
-    if (std::isspace(static_cast<unsigned char>(c)) || c == '$') continue;
-    if (c == ',' && i > 0 && digit(i - 1) && digit(i + 1) && digit(i + 2) && digit(i + 3)) continue;
-    out += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  }
-  while (!out.empty() && out.back() == '.') out.pop_back();
-  const size_t point = out.find('.');
-  if (point != std::string::npos && out.find_first_not_of("0123456789.-+") == std::string::npos) {
-    while (out.back() == '0') out.pop_back();
-    if (out.back() == '.') out.pop_back();
-  }
-  return out;
-}
-
-std::string last_number(const std::string& text) {
-  size_t end = text.find_last_of("0123456789");
-  if (end == std::string::npos) return "";
-  size_t begin = end;
-  const auto part = [&](size_t i) {
-    return std::isdigit(static_cast<unsigned char>(text[i])) || ((text[i] == '.' || text[i] == ',' || text[i] == '/') && i + 1 <= end &&
-                                                                   std::isdigit(static_cast<unsigned char>(text[i + 1])));
-  };
-  while (begin > 0 && part(begin - 1)) --begin;
-  if (begin > 0 && text[begin - 1] == '-') --begin;
-  return text.substr(begin, end - begin + 1);
-}
-
-std::string boxed(const std::string& text) {
-  const size_t at = text.rfind("\\boxed{");
-  if (at == std::string::npos) return "";
-  int depth = 1;
-  const size_t begin = at + 7;
-  for (size_t i = begin; i < text.size(); ++i) {
-    if (text[i] == '{') ++depth;
-    if (text[i] == '}' && --depth == 0) return text.substr(begin, i - begin);
-  }
-  return "";
 }
 
 bool is_correct(float value) { return value >= 0.5f; }  // false for NaN
@@ -148,21 +104,8 @@ double pass_at(int64_t k, int64_t correct, int64_t n) {
 }
 
 std::string voted_answer(const std::string& completion) {
-  const size_t open = completion.rfind("<answer>");
-  if (open != std::string::npos) {
-    const size_t close = completion.find("</answer>", open);
-    const std::string inside = completion.substr(open + 8, close == std::string::npos ? std::string::npos : close - open - 8);
-    const std::string box = boxed(inside);
-    return normalized(box.empty() ? inside : box);
-  }
-  const std::string box = boxed(completion);
-  if (!box.empty()) return normalized(box);
-  const size_t hashes = completion.rfind("####");
-  if (hashes != std::string::npos) {
-    const std::string rest = completion.substr(hashes + 4);
-    return normalized(rest.substr(0, rest.find('\n')));
-  }
-  return normalized(last_number(completion));
+  const auto answer = extract_answer(completion);
+  return answer ? canonical_answer(*answer) : "";
 }
 
 EvalResult evaluate(models::Model& model, const PromptDataset& data, const EvalOptions& options,

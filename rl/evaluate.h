@@ -83,8 +83,7 @@ struct EvalResult {
   double seconds = 0;
 };
 
-/// The answer that a completion gives, for the vote: what stands in the last <answer>, else in the last \boxed, after the last ####, else the last
-/// number. Spaces and thousands separators do not count. Empty when there is none.
+/// The answer that a completion gives, for the vote, in one spelling for all that are the same number (rewards/math_answer.h). Empty when there is none.
 std::string voted_answer(const std::string& completion);
 
 /// Samples and scores. Throws Error "interrupted" when `control.stop` is set.

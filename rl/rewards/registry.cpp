@@ -6,6 +6,9 @@
 #include "../settings.h"
 #include "../tasks/countdown.h"
 #include "exec_reward.h"
+#include "format.h"
+#include "language_consistency.h"
+#include "math_accuracy.h"
 
 namespace tenon::rl::rewards {
 namespace {
@@ -31,6 +34,9 @@ struct Entry {
 };
 
 constexpr Entry kRewards[] = {
+    {"accuracy", [] { return math_accuracy(); }},
+    {"format", format},
+    {"language_consistency", language_consistency},
     {"countdown", countdown},
     {"countdown_format", countdown_format},
     {"countdown_language", countdown_language},

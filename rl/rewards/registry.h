@@ -1,4 +1,5 @@
-// Rewards by name, for TOML and the command line: "accuracy", "format", "language_consistency", "countdown", "exec:./program arguments".
+// Rewards by name, for TOML and the command line: "accuracy", "format", "language_consistency", "countdown", "contains:word,word",
+// "exec:./program arguments".
 #pragma once
 
 #include <cstdint>

@@ -1,0 +1,27 @@
+// Answers to mathematical questions: found in a response, and compared with a reference.
+//
+// Numbers are compared exactly, as fractions, however they are written (18, 18.0, \frac{36}{2}, 1{,}000, 2\frac{1}{2}, 25\%, 3.2\times10^5, \$3.50,
+// 18 dollars); values with roots or pi to 1e-9; lists, sets and tuples piece by piece; what is left as text, less LaTeX's dress. Algebra is not
+// done: (x+1)^2 and x^2+2x+1 differ. Whatever a model writes costs bounded time.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace tenon::rl {
+
+/// The final answer of a response: the scratch work up to the last </think> is left out; then what stands in the last <answer>, in the last \boxed
+/// (within it), after the last ####, after the last "answer is"; else the last number. Nothing when there is none of these.
+std::optional<std::string> extract_answer(std::string_view response);
+
+/// The answer of a reference solution: what is after its last ####, in its last \boxed, or all of it.
+std::string reference_answer(std::string_view reference);
+
+/// Whether `answer` says the same as `reference`, both as they stand inside \boxed.
+bool same_answer(std::string_view reference, std::string_view answer);
+
+/// The answer in one spelling for all that are the same number, for counting votes.
+std::string canonical_answer(std::string_view answer);
+
+}  // namespace tenon::rl
