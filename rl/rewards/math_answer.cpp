@@ -349,7 +349,9 @@ bool same_answer(std::string_view reference, std::string_view answer) { return s
 
 std::string canonical_answer(std::string_view answer) {
   const Answer a = read(answer);
-  if (!a.value) return bare(a.text);
+  // An expression is its own answer: where the task is to find one, several with the same value are different answers.
+  const bool expression = a.text.find_first_of("+*^(") != std::string::npos || a.text.find('-', 1) != std::string::npos;
+  if (!a.value || expression) return bare(a.text);
   const std::string percent = a.percent ? "%" : "";
   if (a.value->exact) {
     const std::string top = std::to_string(a.value->numerator);

@@ -21,7 +21,7 @@ std::string reference_answer(std::string_view reference);
 /// Whether `answer` says the same as `reference`, both as they stand inside \boxed.
 bool same_answer(std::string_view reference, std::string_view answer);
 
-/// The answer in one spelling for all that are the same number, for counting votes.
+/// The answer in one spelling for all ways to write the same number, for counting votes. Expressions stay expressions.
 std::string canonical_answer(std::string_view answer);
 
 }  // namespace tenon::rl

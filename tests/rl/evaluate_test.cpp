@@ -36,10 +36,10 @@ TEST(Evaluate, StandardErrorIsThatOfTheQuestions) {
 
 TEST(Evaluate, VotedAnswers) {
   EXPECT_EQ(voted_answer("<think> 3 </think> <answer> ( 9 - 3 ) * 6 </answer>"), "(9-3)*6");
-  EXPECT_EQ(voted_answer("<answer>so \\boxed{\\frac{1}{2}}</answer>"), "\\frac{1}{2}");
+  EXPECT_EQ(voted_answer("<answer>so \\boxed{\\frac{1}{2}}</answer>"), "1/2");
   EXPECT_EQ(voted_answer("We get \\boxed{12} and then \\boxed{1,234.}"), "1234");
   EXPECT_EQ(voted_answer("first 3\n#### 1,200\nmore"), "1200");
-  EXPECT_EQ(voted_answer("that is $ 18.50 in all."), "18.5");
+  EXPECT_EQ(voted_answer("that is $ 18.50 in all."), "37/2");
   EXPECT_EQ(voted_answer("It is 4, or rather -7."), "-7");
   EXPECT_EQ(voted_answer("no idea"), "");
   EXPECT_EQ(voted_answer("18.00"), voted_answer("the answer is 18"));

@@ -1,0 +1,141 @@
+// Answers to mathematical questions: found, compared (against the oracle's pairs), and rewarded; format and language of completions.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "../../rl/datasets.h"
+#include "../../rl/rewards/format.h"
+#include "../../rl/rewards/language_consistency.h"
+#include "../../rl/rewards/math_accuracy.h"
+#include "../../rl/rewards/math_answer.h"
+#include "../temp_dir.h"
+#include "../test_data.h"
+
+namespace tenon::rl {
+namespace {
+
+float accuracy(const std::string& reference, const std::string& completion) {
+  const Row row = make_row("q", {{"answer", reference}});
+  return rewards::math_accuracy()({.row = row, .completion = completion});
+}
+
+TEST(MathAnswer, IsFoundWhereItStands) {
+  EXPECT_EQ(extract_answer("<think> 9*2=18 </think><answer>19</answer>"), "19");
+  EXPECT_EQ(extract_answer("<think> \\boxed{3} </think> so \\boxed{4}"), "4");
+  EXPECT_EQ(extract_answer("<answer>It is \\boxed{\\frac{1}{2}}.</answer>"), "\\frac{1}{2}");
+  EXPECT_EQ(extract_answer("\\boxed{17} no, \\boxed{18}"), "18");
+  EXPECT_EQ(extract_answer("\\boxed {42"), "42");
+  EXPECT_EQ(extract_answer("2 + 3 = 5\n#### 5\nmore 7"), "5");
+  EXPECT_EQ(extract_answer("The answer is 12.5. I am sure of 3."), "12.5");
+  EXPECT_EQ(extract_answer("He has 5 left, so -7"), "-7");
+  EXPECT_EQ(extract_answer("nothing"), std::nullopt);
+  EXPECT_EQ(extract_answer(""), std::nullopt);
+  EXPECT_EQ(reference_answer("5 * 3 = <<5*3=15>>15\n#### 1,500"), "1,500");
+  EXPECT_EQ(reference_answer("so $\\boxed{\\frac{3}{4}}$."), "\\frac{3}{4}");
+}
+
+TEST(MathAnswer, WhatIsTheSame) {
+  EXPECT_TRUE(same_answer("18", "18.00"));
+  EXPECT_TRUE(same_answer("18", "18 dollars"));
+  EXPECT_TRUE(same_answer("1,000", "10^3"));
+  EXPECT_TRUE(same_answer("2\\frac{1}{2}", "2 1/2"));
+  EXPECT_TRUE(same_answer("0.25", "25\\%"));
+  EXPECT_TRUE(same_answer("\\frac{\\sqrt{3}}{3}", "\\frac{1}{\\sqrt{3}}"));
+  EXPECT_TRUE(same_answer("\\{1, 2, 3\\}", "3, 1, 2"));
+  EXPECT_TRUE(same_answer("2, -2", "\\pm 2"));
+  EXPECT_TRUE(same_answer("\\text{(B)}", "b"));
+  EXPECT_FALSE(same_answer("22/7", "3.142857"));
+  EXPECT_FALSE(same_answer("5\\text{ cm}", "5\\text{ m}"));
+  EXPECT_FALSE(same_answer("(3, -4)", "(-4, 3)"));
+  EXPECT_FALSE(same_answer("1234567", "(1,234,567)"));
+  EXPECT_FALSE(same_answer("18", "18x"));
+  EXPECT_FALSE(same_answer("18", ""));
+  EXPECT_EQ(canonical_answer("18.0"), canonical_answer("\\frac{36}{2}"));
+}
+
+// Verdicts of math-verify 0.9.0, with those corrected that a person disputed. Rewarding a wrong answer teaches it: of those none is allowed. Missing a right one
+// costs a sample: allowed where algebra would be needed, which is not done.
+TEST(MathAnswer, AgainstTheOraclesPairs) {
+  const auto path = testing::data_path("oracles/verify_answers.json");
+  if (!path) GTEST_SKIP() << "no test data";
+  const auto json = nlohmann::json::parse(testing::read_text(*path));
+  const std::set<std::string> algebra{"equation", "expression", "interval", "inequality", "matrix", "function", "logarithm", "complex", "binomial",
+                                      "infinity", "base", "dollar", "plain", "garbage", "boxed empty", "boxed nesting"};
+  int compared = 0, missed = 0;
+  for (const auto& p : json["pairs"]) {
+    bool right = p["equal"];
+    if (p.contains("disputed")) right = p["disputed"].get<std::string>().find("should be equal") != std::string::npos;
+    const std::string gold = p["gold"], prediction = p["prediction"], kind = p["kind"];
+    const auto answer = p["form"] == "bare" ? std::optional(prediction) : extract_answer(prediction);
+    const bool same = answer && same_answer(gold, *answer);
+    ++compared;
+    if (!right) {
+      EXPECT_FALSE(same) << kind << ": " << gold << " is not " << prediction;
+    } else if (!same) {
+      ++missed;
+      EXPECT_TRUE(algebra.count(kind)) << kind << ": " << gold << " is " << prediction;
+    }
+  }
+  EXPECT_EQ(compared, 619);
+  EXPECT_LT(missed, 50);
+}
+
+TEST(MathAnswer, HostileTextCostsLittle) {
+  const auto begun = std::chrono::steady_clock::now();
+  std::string braces(200000, '{'), powers, fractions;
+  for (int i = 0; i < 20000; ++i) powers += "9^{", fractions += "\\frac";
+  for (const std::string& text : {braces, powers, fractions, std::string(200000, '1'), std::string(200000, '('), "9^{9^{9^{9}}}" + std::string(1000, '!'),
+                                  std::string(100000, '-') + "1", "\\boxed{" + braces}) {
+    EXPECT_EQ(accuracy("5", text), 0);
+    EXPECT_EQ(accuracy("5", "<answer>" + text + "</answer>"), 0);
+    EXPECT_FALSE(same_answer(text, "5"));
+  }
+  EXPECT_LT(std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count(), 5);
+}
+
+TEST(MathAccuracy, OfWholeResponses) {
+  EXPECT_EQ(accuracy("Janet makes 9 * 2 = $<<9*2=18>>18.\n#### 18", "She makes $18 every day."), 1);
+  EXPECT_EQ(accuracy("18", "<think> 17? </think> <answer> 18 </answer>"), 1);
+  EXPECT_EQ(accuracy("18", "<think> 18 </think> <answer> 19 </answer>"), 0);
+  EXPECT_EQ(accuracy("51.0", "The answer is $51."), 1);
+  EXPECT_EQ(accuracy("18", "<answer>The total is 18</answer>"), 1);
+  EXPECT_EQ(accuracy("3", "<answer>1, 2, 3</answer>"), 0) << "a list that holds it is not the answer";
+  EXPECT_EQ(accuracy("18", ""), 0);
+}
+
+TEST(Format, TagsOnceAndInOrder) {
+  const Row row = make_row("q");
+  const auto score = [&](const std::string& completion, const std::string& prompt = "q", bool finished = true) {
+    return rewards::format()({.row = row, .prompt = prompt, .completion = completion, .finished = finished});
+  };
+  EXPECT_EQ(score("<think> a </think>\n<answer> 3 </answer>\n"), 1);
+  EXPECT_EQ(score("<think> a </think> <answer> 3 </answer>", "q", false), 0);
+  EXPECT_EQ(score("a </think> <answer> 3 </answer>", "Assistant: <think>\n"), 1) << "the prompt opened it";
+  EXPECT_EQ(score("a </think> <answer> 3 </answer>"), 0);
+  EXPECT_EQ(score("<think> a </think> so <answer> 3 </answer>"), 0);
+  EXPECT_EQ(score("<think> a <answer> 3 </answer> </think>"), 0);
+  EXPECT_EQ(score("<think> a </think> <answer> </answer>"), 0);
+  EXPECT_EQ(score("<think> a </think> <answer> 3 </answer> <answer> 4 </answer>"), 0);
+  EXPECT_EQ(score(""), 0);
+}
+
+TEST(LanguageConsistency, CountsWordsOfTheThinking) {
+  EXPECT_FLOAT_EQ(rewards::language_share("so 3 + 4 = 7, wait", "en"), 1);
+  EXPECT_FLOAT_EQ(rewards::language_share("so 等等 wait", "en"), 0.5f) << "a Han character is a word";
+  EXPECT_FLOAT_EQ(rewards::language_share("so 等等 wait", "zh"), 0.5f);
+  EXPECT_FLOAT_EQ(rewards::language_share("Für naïve Leute", "de"), 1);
+  EXPECT_TRUE(std::isnan(rewards::language_share("1 + 2 = \xff", "en")));
+  const auto reward = [](const std::string& prompt, const std::string& completion, std::vector<std::pair<std::string, std::string>> columns = {}) {
+    const Row row = make_row(prompt, std::move(columns));
+    return rewards::language_consistency()({.row = row, .prompt = prompt, .completion = completion});
+  };
+  EXPECT_FLOAT_EQ(reward("How many?", "<think> let me 看 see </think> <answer> 苹果 </answer>"), 0.75f);
+  EXPECT_FLOAT_EQ(reward("多少苹果？", "<think> 我想 </think> five"), 1);
+  EXPECT_FLOAT_EQ(reward("How many?", "我想", {{"language", "zh"}}), 1);
+}
+
+}  // namespace
+}  // namespace tenon::rl
