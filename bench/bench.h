@@ -19,6 +19,10 @@ struct Settings {
   bool forward = true, backward = true;
   bool json = false;  // JSON lines instead of a table
   int runs = 7;
+  // Of whole workloads (workloads.h):
+  std::string model;  // empty: all
+  int64_t batch = 0;  // 0: the workload's own
+  double beta = 0;
 };
 
 /// Throws Error that says what is wrong with which argument.

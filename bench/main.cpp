@@ -22,6 +22,7 @@ tenon_bench list                names, with each op's shape
   --forward, --backward only one of them
   --runs N              samples (7)
   --json                JSON lines
+  --model, --batch, --beta   of train_step, decode and grpo_step
 )";
 
 void list() {

@@ -1,4 +1,5 @@
 #include <charconv>
+#include <cstdlib>
 #include <string_view>
 
 #include "../runtime/check.h"
@@ -40,6 +41,15 @@ Settings parse_settings(int argc, char** argv) {
     } else if (argument == "--runs") {
       s.runs = static_cast<int>(number(value(), argument));
       check(s.runs > 0, "--runs must be at least 1");
+    } else if (argument == "--model") {
+      s.model = value();
+    } else if (argument == "--batch") {
+      s.batch = number(value(), argument);
+    } else if (argument == "--beta") {
+      const std::string text(value());
+      char* end = nullptr;
+      s.beta = std::strtod(text.c_str(), &end);
+      check(!text.empty() && *end == 0 && s.beta >= 0, "--beta: '{}' is not a number of 0 or more", text);
     } else if (argument == "--forward") {
       s.backward = false;
     } else if (argument == "--backward") {
