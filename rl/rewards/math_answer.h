@@ -1,8 +1,9 @@
 // Answers to mathematical questions: found in a response, and compared with a reference.
 //
-// Numbers are compared exactly, as fractions, however they are written (18, 18.0, \frac{36}{2}, 1{,}000, 2\frac{1}{2}, 25\%, 3.2\times10^5, \$3.50,
-// 18 dollars); values with roots or pi to 1e-9; lists, sets and tuples piece by piece; what is left as text, less LaTeX's dress. Algebra is not
-// done: (x+1)^2 and x^2+2x+1 differ. Whatever a model writes costs bounded time.
+// Rational numbers are compared exactly, however they are written (18, 18.0, \frac{36}{2}, 1{,}000, 2\frac{1}{2},
+// 25\%, 3.2\times10^5, \$3.50, 18 dollars); roots, pi, functions and expressions with variables by value at fixed
+// points, to 12 digits; lists, sets, tuples, intervals, unions, inequalities, equations and matrices piece by piece;
+// words as words. Whatever a model writes costs bounded time.
 #pragma once
 
 #include <optional>
@@ -11,8 +12,9 @@
 
 namespace tenon::rl {
 
-/// The final answer of a response: the scratch work up to the last </think> is left out; then what stands in the last <answer>, in the last \boxed
-/// (within it), after the last ####, after the last "answer is"; else the last number. Nothing when there is none of these.
+/// The final answer of a response: the scratch work up to the last </think> is left out; then what stands in the last
+/// <answer>, in the last \boxed (within it), after the last ####, after the last "answer is"; else the last formula or
+/// number. Nothing when there is none of these, or when the thinking does not end.
 std::optional<std::string> extract_answer(std::string_view response);
 
 /// The answer of a reference solution: what is after its last ####, in its last \boxed, or all of it.

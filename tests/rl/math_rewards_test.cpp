@@ -1,16 +1,17 @@
-// Answers to mathematical questions: found, compared (against the oracle's pairs), and rewarded; format and language of completions.
+// Answers to mathematical questions: found, compared (against the oracle's pairs), and rewarded; format and language of
+// completions.
 #include <gtest/gtest.h>
 
 #include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "../../rl/datasets.h"
 #include "../../rl/rewards/format.h"
 #include "../../rl/rewards/language_consistency.h"
 #include "../../rl/rewards/math_accuracy.h"
 #include "../../rl/rewards/math_answer.h"
+#include "../../runtime/json_lines.h"
 #include "../temp_dir.h"
 #include "../test_data.h"
 
@@ -56,13 +57,11 @@ TEST(MathAnswer, WhatIsTheSame) {
   EXPECT_EQ(canonical_answer("18.0"), canonical_answer("\\frac{36}{2}"));
 }
 
-// Verdicts of math-verify 0.9.0, with those corrected that a person disputed. Rewarding a wrong answer teaches it: of those none is allowed. Missing a right one
-// costs a sample: allowed where algebra would be needed, which is not done.
+// Verdicts of math-verify 0.9.0, with those corrected that a person disputed. Rewarding a wrong answer teaches it: of
+// those none is allowed. Missing a right one costs a sample.
 TEST(MathAnswer, AgainstTheOraclesPairs) {
   const std::string path = TENON_SOURCE_DIR "/tests/data/verify_answers.json";
   const auto json = nlohmann::json::parse(testing::read_text(path));
-  const std::set<std::string> algebra{"equation", "expression", "interval", "inequality", "matrix", "function", "logarithm", "complex", "binomial",
-                                      "infinity", "base", "dollar", "plain", "garbage", "boxed empty", "boxed nesting"};
   int compared = 0, missed = 0;
   for (const auto& p : json["pairs"]) {
     bool right = p["equal"];
@@ -75,19 +74,91 @@ TEST(MathAnswer, AgainstTheOraclesPairs) {
       EXPECT_FALSE(same) << kind << ": " << gold << " is not " << prediction;
     } else if (!same) {
       ++missed;
-      EXPECT_TRUE(algebra.count(kind)) << kind << ": " << gold << " is " << prediction;
+      EXPECT_TRUE(p.contains("disputed")) << kind << ": " << gold << " is " << prediction;
     }
   }
   EXPECT_EQ(compared, 619);
-  EXPECT_LT(missed, 50);
+  EXPECT_LE(missed, 3);  // "one half", a Chinese numeral, and a number that is not the last one
+}
+
+TEST(MathAnswer, Values) {
+  const std::pair<const char*, const char*> equal[] = {
+      {"(x+1)^2", "x^2+2x+1"},
+      {"[0,1)", "0 \\le x < 1"},
+      {"x>3", "(3,\\infty)"},
+      {"y=2x+3", "2x-y+3=0"},
+      {"10080", "10,\\!080"},
+      {"\\sqrt[3]{-8}", "-2"},
+      {"e^{i\\pi}", "-1"},
+      {"\\lfloor 2.5 \\rfloor", "2"},
+      {"19 \\text{ and } 43", "43, 19"},
+      {"-3", "\u22123"},
+      {"\\ln 2", "-\\ln\\frac12"},
+      {"\\sin x", "\\cos(\\frac{\\pi}{2}-x)"},
+      {"3+4i", "4i+3"},
+      {"2516_8", "2516_{\\text{eight}}"},
+      {"\\begin{pmatrix} 1 & 2 \\\\ 3 & 4 \\end{pmatrix}", "\\begin{bmatrix}1&2\\\\3&\\frac{8}{2}\\end{bmatrix}"},
+      {"5\\text{ cm}", "5\\text{ centimeters}"}};
+  for (const auto& [a, b] : equal) {
+    EXPECT_TRUE(same_answer(a, b)) << a << " | " << b;
+    EXPECT_TRUE(same_answer(b, a)) << b << " | " << a;
+  }
+  const std::pair<const char*, const char*> different[] = {{"1/3", "0.33"},
+                                                           {"0.3333333333", "1/3"},
+                                                           {"\\pi", "3.14159265"},
+                                                           {"[0,1)", "(0,1)"},
+                                                           {"x", "y"},
+                                                           {"2xy", "2"},
+                                                           {"12", "1,2"},
+                                                           {"5\\text{ mm}", "5\\text{ m}"},
+                                                           {"yes", "no"},
+                                                           {"1/0", "1/0 + 1"},
+                                                           {"123456789012345678901", "123456789012345678902"},
+                                                           {"(x+1)^2", "x^2+1"},
+                                                           {"x>3", "y>3"},
+                                                           {"2516_8", "1358"}};
+  for (const auto& [a, b] : different) {
+    EXPECT_FALSE(same_answer(a, b)) << a << " | " << b;
+    EXPECT_FALSE(same_answer(b, a)) << b << " | " << a;
+  }
+}
+
+TEST(MathAnswer, ReferencesEqualThemselvesInABox) {
+  const std::pair<const char*, const char*> sets[] = {{"gsm8k/test.jsonl", "answer"},
+                                                      {"math/math500.jsonl", "answer"},
+                                                      {"math/solved_4500.jsonl", "solution"},
+                                                      {"svamp/svamp.jsonl", "Answer"}};
+  for (const auto& [file, column] : sets) {
+    const auto path = testing::data_path(file);
+    if (!path) GTEST_SKIP() << "no test data";
+    JsonLinesReader reader(*path);
+    int rows = 0, equal = 0;
+    for (std::string line; reader.next(line); ++rows) {
+      const auto row = nlohmann::json::parse(line);
+      const std::string reference =
+          reference_answer(row[column].is_string() ? row[column].get<std::string>() : row[column].dump());
+      const auto answer =
+          extract_answer("<think>\\boxed{12345}</think> It follows that $x$ is \\boxed{ " + reference + " }.");
+      equal += answer && same_answer(reference, *answer);
+    }
+    EXPECT_EQ(equal, rows) << file;
+    EXPECT_GT(rows, 100);
+  }
+}
+
+TEST(MathAnswer, ThinkingThatDoesNotEndHasNone) {
+  EXPECT_EQ(extract_answer("<think>I get \\boxed{18} and go on"), std::nullopt);
+  EXPECT_EQ(extract_answer("it is \\boxed{18}</think> <answer>\\boxed{17}</answer>"), "17");
+  EXPECT_EQ(extract_answer("We find $3x = 36$, so $x = 12$."), "x = 12");
 }
 
 TEST(MathAnswer, HostileTextCostsLittle) {
   const auto begun = std::chrono::steady_clock::now();
   std::string braces(200000, '{'), powers, fractions;
   for (int i = 0; i < 20000; ++i) powers += "9^{", fractions += "\\frac";
-  for (const std::string& text : {braces, powers, fractions, std::string(200000, '1'), std::string(200000, '('), "9^{9^{9^{9}}}" + std::string(1000, '!'),
-                                  std::string(100000, '-') + "1", "\\boxed{" + braces}) {
+  for (const std::string& text :
+       {braces, powers, fractions, std::string(200000, '1'), std::string(200000, '('),
+        "9^{9^{9^{9}}}" + std::string(1000, '!'), std::string(100000, '-') + "1", "\\boxed{" + braces}) {
     EXPECT_EQ(accuracy("5", text), 0);
     EXPECT_EQ(accuracy("5", "<answer>" + text + "</answer>"), 0);
     EXPECT_FALSE(same_answer(text, "5"));
@@ -127,7 +198,8 @@ TEST(LanguageConsistency, CountsWordsOfTheThinking) {
   EXPECT_FLOAT_EQ(rewards::language_share("so 等等 wait", "zh"), 0.5f);
   EXPECT_FLOAT_EQ(rewards::language_share("Für naïve Leute", "de"), 1);
   EXPECT_TRUE(std::isnan(rewards::language_share("1 + 2 = \xff", "en")));
-  const auto reward = [](const std::string& prompt, const std::string& completion, std::vector<std::pair<std::string, std::string>> columns = {}) {
+  const auto reward = [](const std::string& prompt, const std::string& completion,
+                         std::vector<std::pair<std::string, std::string>> columns = {}) {
     const Row row = make_row(prompt, std::move(columns));
     return rewards::language_consistency()({.row = row, .prompt = prompt, .completion = completion});
   };
