@@ -506,9 +506,11 @@ std::string canonical_answer(std::string_view answer) {
   // An expression is its own answer: where the task is to find one, several with the same value are different answers.
   const bool expression =
       value.text.find_first_of("+*^(") != std::string::npos || value.text.find('-', 1) != std::string::npos;
+  const std::string words = plain_words(text);
   std::string bare;
-  for (const char c : plain_words(text))
-    if (c != ' ') bare += c;
+  for (const char c : words.size() == 1 || is_words(words) ? words : text)
+    if (c != ' ')
+      bare += static_cast<char>(static_cast<unsigned char>(c) < 0x80 ? std::tolower(static_cast<unsigned char>(c)) : c);
   if (value.kind != Answer::Kind::value || expression || has_variable(*value.expr) || !value.base.empty()) return bare;
   const auto number = evaluate(*value.expr, 0);
   if (!number || !number->finite()) return bare;
