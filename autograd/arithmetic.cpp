@@ -12,7 +12,9 @@ namespace {
 Tensor reduced(const Tensor& dy, const Shape& shape) { return dy.shape() == shape ? dy : ops::sum_to(dy, shape); }
 
 // dy spread over `shape`; dy's shape must broadcast to it.
-Tensor spread(const Tensor& dy, const Shape& shape, DType dtype) { return ops::add(Tensor::zeros(shape, dtype, dy.device()), dy); }
+Tensor spread(const Tensor& dy, const Shape& shape, DType dtype) {
+  return ops::add(Tensor::zeros(shape, dtype, dy.device()), dy);
+}
 
 // 1 where x > 0, 0.5 where x = 0, else 0. The smallest normal float times 1e38 is above 1; an infinity is clamped too.
 Tensor step(const Tensor& x) { return ops::clamp(ops::add_scalar(ops::scale(x, 1e38f), 0.5f), 0, 1); }
@@ -69,7 +71,8 @@ Var maximum(const Var& a, const Var& b) { return extremum("maximum", a, b, true)
 Var minimum(const Var& a, const Var& b) { return extremum("minimum", a, b, false); }
 
 Var scale(const Var& x, float factor) {
-  return record("scale", {x}, ops::scale(x.value(), factor), [factor](GradContext& g) { g.add(0, ops::scale(g.dy(), factor)); });
+  return record("scale", {x}, ops::scale(x.value(), factor),
+                [factor](GradContext& g) { g.add(0, ops::scale(g.dy(), factor)); });
 }
 
 Var add_scalar(const Var& x, float value) {
@@ -91,7 +94,8 @@ Var log(const Var& x) {
 
 Var sqrt(const Var& x) {
   Tensor y = ops::sqrt(x.value());
-  return record("sqrt", {x}, y, [y = SavedTensor(y)](GradContext& g) { g.add(0, ops::scale(ops::div(g.dy(), y), 0.5f)); });
+  return record("sqrt", {x}, y,
+                [y = SavedTensor(y)](GradContext& g) { g.add(0, ops::scale(ops::div(g.dy(), y), 0.5f)); });
 }
 
 Var clamp(const Var& x, float lo, float hi) {
@@ -104,15 +108,18 @@ Var clamp(const Var& x, float lo, float hi) {
 }
 
 Var sum(const Var& x, int dim, bool keepdim) {
-  return record("sum", {x}, ops::sum(x.value(), dim, keepdim), [shape = x.shape(), dtype = x.dtype(), dim](GradContext& g) {
-    g.add(0, spread(g.dy().view(with_kept_dim(shape, dim)), shape, dtype));
-  });
+  return record("sum", {x}, ops::sum(x.value(), dim, keepdim),
+                [shape = x.shape(), dtype = x.dtype(), dim](GradContext& g) {
+                  g.add(0, spread(g.dy().view(with_kept_dim(shape, dim)), shape, dtype));
+                });
 }
 
 Var mean(const Var& x, int dim, bool keepdim) {
-  return record("mean", {x}, ops::mean(x.value(), dim, keepdim), [shape = x.shape(), dtype = x.dtype(), dim, n = x.dim(dim)](GradContext& g) {
-    g.add(0, spread(ops::scale(g.dy(), 1.0f / static_cast<float>(n)).view(with_kept_dim(shape, dim)), shape, dtype));
-  });
+  return record("mean", {x}, ops::mean(x.value(), dim, keepdim),
+                [shape = x.shape(), dtype = x.dtype(), dim, n = x.dim(dim)](GradContext& g) {
+                  g.add(0, spread(ops::scale(g.dy(), 1.0f / static_cast<float>(n)).view(with_kept_dim(shape, dim)),
+                                  shape, dtype));
+                });
 }
 
 Var sum(const Var& x) {

@@ -1,4 +1,5 @@
-// Differentiable arithmetic with NumPy's broadcasting, and reductions. Results have the dtype of the first argument, as in ops/elementwise.h.
+// Differentiable arithmetic with NumPy's broadcasting, and reductions. Results have the dtype of the first argument, as
+// in ops/elementwise.h.
 #pragma once
 
 #include "var.h"
@@ -29,8 +30,8 @@ Var mean(const Var& x, int dim, bool keepdim = false);
 Var sum(const Var& x);
 Var mean(const Var& x);
 
-/// a `[.., m, k]` times b `[.., k, n]`, each transposed in its last two dimensions if asked. Leading dimensions are equal, or
-/// b has none and serves all of a's matrices (a not transposed then).
+/// a `[.., m, k]` times b `[.., k, n]`, each transposed in its last two dimensions if asked. Leading dimensions are
+/// equal, or b has none and serves all of a's matrices (a not transposed then).
 Var matmul(const Var& a, const Var& b, bool trans_a = false, bool trans_b = false);
 
 }  // namespace tenon

@@ -22,7 +22,8 @@ std::vector<float> result_weights(int64_t n) {
 
 }  // namespace
 
-GradientCheck gradient_check(const std::function<Var(const std::vector<Var>&)>& function, std::vector<Tensor> inputs, double step) {
+GradientCheck gradient_check(const std::function<Var(const std::vector<Var>&)>& function, std::vector<Tensor> inputs,
+                             double step) {
   std::vector<Var> leaves;
   for (Tensor& x : inputs) {
     check(x.dtype() == DType::f32, "gradient_check: inputs must be f32, got {}", name(x.dtype()));
@@ -72,7 +73,8 @@ GradientCheck gradient_check(const std::function<Var(const std::vector<Var>&)>& 
       const double error = std::abs(analytic - differenced[i]) / largest;
       if (!(error <= worst.max_error)) {
         worst.max_error = std::isnan(error) ? INFINITY : error;
-        worst.worst = fmt::format("input {} {}, element {}: gradient {:.6g}, differenced {:.6g}", k, inputs[k].shape(), i, analytic, differenced[i]);
+        worst.worst = fmt::format("input {} {}, element {}: gradient {:.6g}, differenced {:.6g}", k, inputs[k].shape(),
+                                  i, analytic, differenced[i]);
       }
     }
   }

@@ -17,8 +17,10 @@ struct GradientCheck {
   std::string worst;     // where that was, with both values
 };
 
-/// `inputs`: f32, small (each element costs four evaluations). The function may have any shape of result: it is summed with fixed weights of
-/// about one. Differences are central, of fourth order, with `step` times max(1, |x|); the rounding of f32 limits the agreement to about 1e-4.
-GradientCheck gradient_check(const std::function<Var(const std::vector<Var>&)>& function, std::vector<Tensor> inputs, double step = 1e-2);
+/// `inputs`: f32, small (each element costs four evaluations). The function may have any shape of result: it is summed
+/// with fixed weights of about one. Differences are central, of fourth order, with `step` times max(1, |x|); the
+/// rounding of f32 limits the agreement to about 1e-4.
+GradientCheck gradient_check(const std::function<Var(const std::vector<Var>&)>& function, std::vector<Tensor> inputs,
+                             double step = 1e-2);
 
 }  // namespace tenon

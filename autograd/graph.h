@@ -44,7 +44,7 @@ struct Node {
   bool queued = false;
   bool released = false;
   std::vector<Edge> inputs;
-  std::vector<Slot> slots;  // one an output
+  std::vector<Slot> slots;    // one an output
   std::vector<Edge> outputs;  // shapes and dtypes only
   Backward backward;
   ~Node();
@@ -66,7 +66,8 @@ void accumulate(Slot& slot, Tensor grad, bool fresh);
 Tensor& leaf_grad(Leaf& leaf, const Shape& shape, Device device);
 
 /// Records even when no input requires a gradient, for segments whose parameters are not among their inputs.
-std::vector<Var> record_always(const char* name, const std::vector<Var>& inputs, std::vector<Tensor> values, Backward backward);
+std::vector<Var> record_always(const char* name, const std::vector<Var>& inputs, std::vector<Tensor> values,
+                               Backward backward);
 /// Turns recording on within a backward.
 class EnableGrad {
  public:

@@ -9,7 +9,9 @@
 namespace tenon {
 namespace {
 
-const ops::PackedWeight* packed(Parameter* parameter, ops::PackFor use) { return parameter ? parameter->packed(use) : nullptr; }
+const ops::PackedWeight* packed(Parameter* parameter, ops::PackFor use) {
+  return parameter ? parameter->packed(use) : nullptr;
+}
 
 // Gradients that a one-pass loss computes with its value, for a seed of 1; scaled when backward comes.
 struct OnePassGradients {
@@ -42,26 +44,29 @@ struct OnePassGradients {
 
 }  // namespace
 
-TokenLogProbsVar token_logprobs(const Var& hidden, const Var& weight, const Tensor& targets, float temperature, bool with_entropy) {
+TokenLogProbsVar token_logprobs(const Var& hidden, const Var& weight, const Tensor& targets, float temperature,
+                                bool with_entropy) {
   Parameter* parameter = weight.parameter();
-  ops::TokenLogProbs value =
-      ops::token_logprobs(hidden.value(), weight.value(), targets, temperature, with_entropy, packed(parameter, ops::PackFor::forward));
+  ops::TokenLogProbs value = ops::token_logprobs(hidden.value(), weight.value(), targets, temperature, with_entropy,
+                                                 packed(parameter, ops::PackFor::forward));
   std::vector<Tensor> results = {value.logprob};
   if (with_entropy) results.push_back(value.entropy);
   auto out = record_many("token_logprobs", {hidden, weight}, std::move(results),
-                         [hidden = hidden.saved(), weight = weight.saved(), targets = SavedTensor(targets), value, temperature, with_entropy,
-                          parameter](GradContext& g) {
+                         [hidden = hidden.saved(), weight = weight.saved(), targets = SavedTensor(targets), value,
+                          temperature, with_entropy, parameter](GradContext& g) {
                            Tensor dhidden = Tensor::like(hidden);
                            const Tensor* dentropy = with_entropy && g.has_dy(1) ? &g.dy(1) : nullptr;
-                           ops::token_logprobs_backward(g.dy(0), dentropy, hidden, weight, targets, value, temperature, dhidden,
-                                                        g.needs(1) ? &g.sink(1) : nullptr,
-                                                        {packed(parameter, ops::PackFor::forward), packed(parameter, ops::PackFor::backward)});
+                           ops::token_logprobs_backward(
+                               g.dy(0), dentropy, hidden, weight, targets, value, temperature, dhidden,
+                               g.needs(1) ? &g.sink(1) : nullptr,
+                               {packed(parameter, ops::PackFor::forward), packed(parameter, ops::PackFor::backward)});
                            g.add(0, dhidden);
                          });
   return {out[0], with_entropy ? out[1] : Var()};
 }
 
-TokenLossOut token_loss(const Var& hidden, const Var& weight, const Tensor& targets, float temperature, bool with_entropy, const ops::TokenLoss& loss) {
+TokenLossOut token_loss(const Var& hidden, const Var& weight, const Tensor& targets, float temperature,
+                        bool with_entropy, const ops::TokenLoss& loss) {
   const Device device = hidden.device();
   const Shape tokens = {hidden.dim(0)};
   TokenLossOut out;
@@ -69,15 +74,17 @@ TokenLossOut token_loss(const Var& hidden, const Var& weight, const Tensor& targ
   if (with_entropy) out.entropy = Tensor::empty(tokens, DType::f32, device);
 
   OnePassGradients gradients(hidden, weight);
-  const double value = ops::token_loss_one_pass(hidden.value(), weight.value(), targets, temperature, with_entropy, loss, &out.logprob,
-                                                with_entropy ? &out.entropy : nullptr, gradients.hidden_or_null(), gradients.weight_or_null(), gradients.packs(weight));
+  const double value =
+      ops::token_loss_one_pass(hidden.value(), weight.value(), targets, temperature, with_entropy, loss, &out.logprob,
+                               with_entropy ? &out.entropy : nullptr, gradients.hidden_or_null(),
+                               gradients.weight_or_null(), gradients.packs(weight));
   out.loss = gradients.record_loss("token_loss", hidden, weight, value);
   return out;
 }
 
 Var cross_entropy(const Var& hidden, const Var& weight, const Tensor& targets, const Tensor* token_weight) {
-  check(targets.dtype() == DType::i32 && targets.rank() == 1 && targets.dim(0) == hidden.dim(0), "cross_entropy: targets {} {} for hidden {}",
-        name(targets.dtype()), targets.shape(), hidden.shape());
+  check(targets.dtype() == DType::i32 && targets.rank() == 1 && targets.dim(0) == hidden.dim(0),
+        "cross_entropy: targets {} {} for hidden {}", name(targets.dtype()), targets.shape(), hidden.shape());
   check(!token_weight || (token_weight->dtype() == DType::f32 && token_weight->shape() == targets.shape()),
         "cross_entropy: token_weight must be f32 {}", targets.shape());
   const Tensor target_host = targets.to(Device::cpu());
@@ -110,12 +117,13 @@ Var cross_entropy(const Var& hidden, const Var& weight, const Tensor& targets, c
       .loss;
 }
 
-Var distill_loss(const Var& hidden, const Var& weight, const Tensor& teacher_hidden, const Var& teacher_weight, const Tensor& token_weight,
-                 const ops::DivergenceOptions& options) {
+Var distill_loss(const Var& hidden, const Var& weight, const Tensor& teacher_hidden, const Var& teacher_weight,
+                 const Tensor& token_weight, const ops::DivergenceOptions& options) {
   OnePassGradients gradients(hidden, weight);
-  const double value = ops::distill_loss_one_pass(hidden.value(), weight.value(), teacher_hidden, teacher_weight.value(), token_weight, options, nullptr,
-                                                  gradients.hidden_or_null(), gradients.weight_or_null(), gradients.packs(weight),
-                                                  packed(teacher_weight.parameter(), ops::PackFor::forward));
+  const double value =
+      ops::distill_loss_one_pass(hidden.value(), weight.value(), teacher_hidden, teacher_weight.value(), token_weight,
+                                 options, nullptr, gradients.hidden_or_null(), gradients.weight_or_null(),
+                                 gradients.packs(weight), packed(teacher_weight.parameter(), ops::PackFor::forward));
   return gradients.record_loss("distill_loss", hidden, weight, value);
 }
 

@@ -21,16 +21,16 @@ void put_part(Tensor& dx, float beta, int dim, int64_t begin, const Tensor& dy) 
 }  // namespace
 
 Var reshape(const Var& x, const Shape& shape) {
-  return record("reshape", {x}, x.value().contiguous().view(shape), [before = x.shape()](GradContext& g) { g.add(0, g.dy().view(before)); });
+  return record("reshape", {x}, x.value().contiguous().view(shape),
+                [before = x.shape()](GradContext& g) { g.add(0, g.dy().view(before)); });
 }
 
 Var slice(const Var& x, int dim, int64_t begin, int64_t end) {
-  return record("slice", {x}, x.value().slice(dim, begin, end),
-                [dim, begin](GradContext& g) {
-                  auto [dx, beta] = g.target(0);
-                  if (beta == 0) ops::fill(dx, 0);
-                  put_part(dx, 1, dim, begin, g.dy());
-                });
+  return record("slice", {x}, x.value().slice(dim, begin, end), [dim, begin](GradContext& g) {
+    auto [dx, beta] = g.target(0);
+    if (beta == 0) ops::fill(dx, 0);
+    put_part(dx, 1, dim, begin, g.dy());
+  });
 }
 
 std::vector<Var> split(const Var& x, int dim, std::span<const int64_t> sizes) {

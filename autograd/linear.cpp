@@ -7,24 +7,28 @@
 namespace tenon {
 namespace {
 
-const ops::PackedWeight* packed(Parameter* parameter, ops::PackFor use) { return parameter ? parameter->packed(use) : nullptr; }
+const ops::PackedWeight* packed(Parameter* parameter, ops::PackFor use) {
+  return parameter ? parameter->packed(use) : nullptr;
+}
 
 }  // namespace
 
 Var linear(const Var& x, const Var& w, const Var* bias) {
   Parameter* parameter = w.parameter();
-  Tensor y = ops::linear(x.value(), w.value(), bias ? &bias->value() : nullptr, packed(parameter, ops::PackFor::forward));
+  Tensor y =
+      ops::linear(x.value(), w.value(), bias ? &bias->value() : nullptr, packed(parameter, ops::PackFor::forward));
   std::vector<Var> inputs = {x, w};
   if (bias) inputs.push_back(*bias);
-  return record("linear", std::move(inputs), y, [x = x.saved(), w = w.saved(), parameter, has_bias = bias != nullptr](GradContext& g) {
-    const Tensor& dy = g.dy();
-    if (g.needs(0)) {
-      auto [dx, beta] = g.target(0);
-      ops::linear_backward_input(dx, beta, dy, w, packed(parameter, ops::PackFor::backward));
-    }
-    if (g.needs(1)) ops::linear_backward_weight(g.sink(1), dy, x);
-    if (has_bias && g.needs(2)) ops::linear_backward_bias(g.sink(2), dy);
-  });
+  return record("linear", std::move(inputs), y,
+                [x = x.saved(), w = w.saved(), parameter, has_bias = bias != nullptr](GradContext& g) {
+                  const Tensor& dy = g.dy();
+                  if (g.needs(0)) {
+                    auto [dx, beta] = g.target(0);
+                    ops::linear_backward_input(dx, beta, dy, w, packed(parameter, ops::PackFor::backward));
+                  }
+                  if (g.needs(1)) ops::linear_backward_weight(g.sink(1), dy, x);
+                  if (has_bias && g.needs(2)) ops::linear_backward_bias(g.sink(2), dy);
+                });
 }
 
 Var grouped_linear(const Var& x, const Var& w, const ops::ExpertPlan& plan) {

@@ -1,4 +1,5 @@
-// Differentiable linear layers. A weight that is a parameter brings its packed copies, and its gradient is summed where it lives.
+// Differentiable linear layers. A weight that is a parameter brings its packed copies, and its gradient is summed where
+// it lives.
 #pragma once
 
 #include "../ops/expert_plan.h"

@@ -2,7 +2,8 @@
 
 namespace tenon {
 
-RouteVar route(const Var& logits, const Tensor* selection_bias, const ops::RoutingOptions& options, const Tensor* forced_experts) {
+RouteVar route(const Var& logits, const Tensor* selection_bias, const ops::RoutingOptions& options,
+               const Tensor* forced_experts) {
   ops::Routing routing = ops::route(logits.value(), selection_bias, options, forced_experts);
   Var weights = record("route", {logits}, routing.weights,
                        [routing, options](GradContext& g) { g.add(0, ops::route_backward(g.dy(), routing, options)); });
@@ -10,7 +11,8 @@ RouteVar route(const Var& logits, const Tensor* selection_bias, const ops::Routi
 }
 
 Var permute(const Var& x, const ops::ExpertPlan& plan) {
-  return record("permute", {x}, ops::permute(x.value(), plan), [plan](GradContext& g) { g.add(0, ops::permute_backward(g.dy(), plan)); });
+  return record("permute", {x}, ops::permute(x.value(), plan),
+                [plan](GradContext& g) { g.add(0, ops::permute_backward(g.dy(), plan)); });
 }
 
 Var unpermute(const Var& y, const Var& weights, const ops::ExpertPlan& plan) {

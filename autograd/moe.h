@@ -1,5 +1,5 @@
-// Differentiable parts of a mixture of experts: routing, sorting rows by expert and back, the router's losses. The experts' products are
-// `grouped_linear` (linear.h).
+// Differentiable parts of a mixture of experts: routing, sorting rows by expert and back, the router's losses. The
+// experts' products are `grouped_linear` (linear.h).
 #pragma once
 
 #include "../ops/moe.h"
@@ -14,9 +14,11 @@ struct RouteVar {
   ops::Routing routing;  // with the scores
 };
 
-/// logits f32 `[tokens, experts]`. The gradient goes through the weights, never through the choice or `selection_bias`. `forced_experts` (i32
+/// logits f32 `[tokens, experts]`. The gradient goes through the weights, never through the choice or `selection_bias`.
+/// `forced_experts` (i32
 /// `[tokens, k]`, or null) replaces the choice: routing replay.
-RouteVar route(const Var& logits, const Tensor* selection_bias, const ops::RoutingOptions& options, const Tensor* forced_experts = nullptr);
+RouteVar route(const Var& logits, const Tensor* selection_bias, const ops::RoutingOptions& options,
+               const Tensor* forced_experts = nullptr);
 
 /// x `[tokens, dim]` -> `[rows, dim]`.
 Var permute(const Var& x, const ops::ExpertPlan& plan);

@@ -16,7 +16,8 @@ NormResidual rms_norm_residual(const Var& x, const Var& residual, const Var& wei
   auto out = record_many("rms_norm_residual", {x, residual, weight}, {y, sum},
                          [sum = SavedTensor(sum), w = weight.saved(), rstd = rstd](GradContext& g) {
                            const Tensor* dsum = g.has_dy(1) ? &g.dy(1) : nullptr;
-                           Tensor d = g.has_dy(0) ? ops::rms_norm_residual_backward(g.dy(0), dsum, sum, w, rstd, g.needs(2) ? &g.sink(2) : nullptr)
+                           Tensor d = g.has_dy(0) ? ops::rms_norm_residual_backward(g.dy(0), dsum, sum, w, rstd,
+                                                                                    g.needs(2) ? &g.sink(2) : nullptr)
                                                   : g.dy(1);
                            g.add(0, d);
                            g.add(1, d);

@@ -11,9 +11,10 @@
 namespace tenon {
 
 AdamW::AdamW(ParamStore& parameters, AdamWOptions options) : parameters_(parameters), options_(options) {
-  check(options.beta1 >= 0 && options.beta1 < 1 && options.beta2 >= 0 && options.beta2 < 1, "AdamW: betas {} and {} must be in [0, 1)", options.beta1,
-        options.beta2);
-  check(options.eps > 0 && options.weight_decay >= 0, "AdamW: eps {} must be positive, weight_decay {} not negative", options.eps, options.weight_decay);
+  check(options.beta1 >= 0 && options.beta1 < 1 && options.beta2 >= 0 && options.beta2 < 1,
+        "AdamW: betas {} and {} must be in [0, 1)", options.beta1, options.beta2);
+  check(options.eps > 0 && options.weight_decay >= 0, "AdamW: eps {} must be positive, weight_decay {} not negative",
+        options.eps, options.weight_decay);
 }
 
 AdamW::Moments& AdamW::moments(Parameter& p) {
@@ -85,8 +86,8 @@ void AdamW::load_state(const std::function<Tensor(const std::string&)>& lookup) 
   for (auto& p : parameters_.all()) {
     auto take = [&](const char* what) {
       Tensor t = lookup(p->name() + what);
-      check(!t.defined() || t.shape() == p->shape(), "AdamW: the state's {}{} is {}, the parameter {}", p->name(), what, t.defined() ? t.shape() : Shape(),
-            p->shape());
+      check(!t.defined() || t.shape() == p->shape(), "AdamW: the state's {}{} is {}, the parameter {}", p->name(), what,
+            t.defined() ? t.shape() : Shape(), p->shape());
       return t;
     };
     const Tensor first = take(".exp_avg"), second = take(".exp_avg_sq"), master = take(".master");

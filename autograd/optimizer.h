@@ -1,5 +1,5 @@
-// AdamW with decoupled weight decay (Loshchilov & Hutter 2019, arXiv 1711.05101) over all trainable parameters of a store, with clipping by the
-// global norm. Moments and masters are f32.
+// AdamW with decoupled weight decay (Loshchilov & Hutter 2019, arXiv 1711.05101) over all trainable parameters of a
+// store, with clipping by the global norm. Moments and masters are f32.
 #pragma once
 
 #include <functional>
@@ -29,18 +29,19 @@ class AdamW {
   /// The store must outlive the optimizer.
   explicit AdamW(ParamStore& parameters, AdamWOptions options = {});
 
-  /// One update from the gradients as they stand; they are not zeroed. Gradients are multiplied by min(1, max_grad_norm / (norm + 1e-6)), PyTorch's
-  /// rule; 0 turns that off. Parameters without a gradient are left alone.
+  /// One update from the gradients as they stand; they are not zeroed. Gradients are multiplied by min(1, max_grad_norm
+  /// / (norm + 1e-6)), PyTorch's rule; 0 turns that off. Parameters without a gradient are left alone.
   StepResult step(float learning_rate, float max_grad_norm = 0);
 
   /// Updates so far; skipped ones do not count.
   int64_t steps() const { return steps_; }
   const AdamWOptions& options() const { return options_; }
 
-  /// Everything a checkpoint needs: "step" (i64 [1]), and NAME.exp_avg, NAME.exp_avg_sq and (where the value is narrower than f32) NAME.master.
+  /// Everything a checkpoint needs: "step" (i64 [1]), and NAME.exp_avg, NAME.exp_avg_sq and (where the value is
+  /// narrower than f32) NAME.master.
   std::vector<std::pair<std::string, Tensor>> state() const;
-  /// Takes such a state back: `lookup` gives the tensor of a name, or an undefined one. A moment without its partner or a shape that does not fit
-  /// is an Error.
+  /// Takes such a state back: `lookup` gives the tensor of a name, or an undefined one. A moment without its partner or
+  /// a shape that does not fit is an Error.
   void load_state(const std::function<Tensor(const std::string&)>& lookup);
 
  private:

@@ -33,7 +33,8 @@ std::string mib(size_t bytes) { return fmt::format("{:.1f} MiB", static_cast<dou
 
 Parameter::Parameter(std::string name, const Shape& shape, DType dtype, Device device, ParamGroup group, bool trainable)
     : name_(std::move(name)), group_(group), trainable_(trainable) {
-  check(dtype == DType::f32 || dtype == DType::bf16, "parameter '{}': dtype {} is not supported (f32, bf16)", name_, tenon::name(dtype));
+  check(dtype == DType::f32 || dtype == DType::bf16, "parameter '{}': dtype {} is not supported (f32, bf16)", name_,
+        tenon::name(dtype));
   MemoryTag tag("parameters");
   value_ = Tensor::zeros(shape, dtype, device);
 }
@@ -75,7 +76,8 @@ void Parameter::changed() {
 }
 
 void Parameter::assign(const Tensor& tensor) {
-  check(tensor.shape() == value_.shape(), "parameter '{}' is {}, the tensor given {}", name_, value_.shape(), tensor.shape());
+  check(tensor.shape() == value_.shape(), "parameter '{}' is {}, the tensor given {}", name_, value_.shape(),
+        tensor.shape());
   ops::copy_into(value_, tensor);
   // A master keeps what the value's dtype would round away.
   if (value_.dtype() != DType::f32) {
@@ -106,7 +108,8 @@ size_t Parameter::packed_bytes() const {
   return bytes;
 }
 
-Parameter& ParamStore::create(std::string name, const Shape& shape, DType dtype, Device device, ParamGroup group, bool trainable) {
+Parameter& ParamStore::create(std::string name, const Shape& shape, DType dtype, Device device, ParamGroup group,
+                              bool trainable) {
   check(!find(name), "parameter '{}' is there already", name);
   parameters_.push_back(std::make_unique<Parameter>(std::move(name), shape, dtype, device, group, trainable));
   return *parameters_.back();
@@ -182,8 +185,8 @@ std::string ParamStore::memory_report() const {
       "  gradients      {:>12}  {:5.2f}\n"
       "  packed copies  {:>12}  {:5.2f}\n"
       "  training with AdamW, without packed copies and activations: {}, {:.2f} bytes a parameter\n",
-      n, trainable, mib(values), each(values), mib(masters), each(masters), mib(gradients), each(gradients), mib(packed), each(packed), mib(training),
-      each(training));
+      n, trainable, mib(values), each(values), mib(masters), each(masters), mib(gradients), each(gradients),
+      mib(packed), each(packed), mib(training), each(training));
 }
 
 }  // namespace tenon

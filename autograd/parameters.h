@@ -1,8 +1,9 @@
 // Parameters and the store that owns them.
 //
-// A parameter has a value in the dtype that the model computes in, an f32 master that the optimizer updates (bf16 loses updates of 1e-6 on weights of
-// 0.02; when the value is f32 both are one), an f32 gradient made on first use, and copies packed for products, made when asked for
-// and again after each change. Names are those of Hugging Face checkpoints.
+// A parameter has a value in the dtype that the model computes in, an f32 master that the optimizer updates (bf16 loses
+// updates of 1e-6 on weights of 0.02; when the value is f32 both are one), an f32 gradient made on first use, and
+// copies packed for products, made when asked for and again after each change. Names are those of Hugging Face
+// checkpoints.
 #pragma once
 
 #include <memory>
@@ -50,7 +51,8 @@ class Parameter {
   void changed();
   /// Sets master and value; any float dtype, the parameter's shape.
   void assign(const Tensor& tensor);
-  /// The packed copy for a use, made when there is none of this version. For matrices `[out, in]` and stacks `[experts, out, in]`.
+  /// The packed copy for a use, made when there is none of this version. For matrices `[out, in]` and stacks `[experts,
+  /// out, in]`.
   const ops::PackedWeight* packed(ops::PackFor use);
   size_t packed_bytes() const;
   bool has_own_master() const { return master_.defined(); }
@@ -77,8 +79,8 @@ class ParamStore {
   ParamStore& operator=(ParamStore&&) = default;
 
   /// Zeros. Throws Error when the name is taken.
-  Parameter& create(std::string name, const Shape& shape, DType dtype, Device device = Device::cpu(), ParamGroup group = ParamGroup::dense,
-                    bool trainable = true);
+  Parameter& create(std::string name, const Shape& shape, DType dtype, Device device = Device::cpu(),
+                    ParamGroup group = ParamGroup::dense, bool trainable = true);
   /// Throws Error naming the nearest name when there is none.
   Parameter& at(std::string_view name) const;
   Parameter* find(std::string_view name) const;
@@ -94,7 +96,8 @@ class ParamStore {
   int64_t numel() const;
   void zero_grad();
   void set_trainable(bool trainable);
-  /// Bytes held for values, masters, gradients and packed copies, in all and a parameter, and what training with AdamW comes to.
+  /// Bytes held for values, masters, gradients and packed copies, in all and a parameter, and what training with AdamW
+  /// comes to.
   std::string memory_report() const;
 
  private:

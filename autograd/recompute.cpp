@@ -35,7 +35,8 @@ std::vector<Var> recompute(std::function<std::vector<Var>(const std::vector<Var>
   }
   const int outputs = static_cast<int>(values.size());
   return graph::record_always(
-      "recompute", inputs, std::move(values), [segment = std::move(segment), saved = std::move(saved), wanted = std::move(wanted), outputs](GradContext& g) {
+      "recompute", inputs, std::move(values),
+      [segment = std::move(segment), saved = std::move(saved), wanted = std::move(wanted), outputs](GradContext& g) {
         const uint64_t oldest = graph::next_order();
         std::vector<Var> results;
         {
@@ -45,14 +46,16 @@ std::vector<Var> recompute(std::function<std::vector<Var>(const std::vector<Var>
           for (size_t i = 0; i < saved.size(); ++i) {
             const int input = static_cast<int>(i);
             // The inner graph's entrance hands its gradient straight to the outer one.
-            again.push_back(wanted[i] ? graph::record_always("recompute input", {}, {saved[i].get()},
-                                                             [&g, input](GradContext& inner) { g.add(input, inner.dy()); })
-                                            .front()
-                                      : Var(saved[i].get()));
+            again.push_back(wanted[i]
+                                ? graph::record_always("recompute input", {}, {saved[i].get()},
+                                                       [&g, input](GradContext& inner) { g.add(input, inner.dy()); })
+                                      .front()
+                                : Var(saved[i].get()));
           }
           results = segment(again);
         }
-        check(static_cast<int>(results.size()) == outputs, "recompute: {} results at first, now {}", outputs, results.size());
+        check(static_cast<int>(results.size()) == outputs, "recompute: {} results at first, now {}", outputs,
+              results.size());
         std::vector<Tensor> gradients(outputs);
         for (int i = 0; i < outputs; ++i)
           if (g.has_dy(i)) gradients[i] = g.dy(i);

@@ -9,8 +9,9 @@
 
 namespace tenon {
 
-/// The outputs of `segment(inputs)`. Only the inputs are kept; in the backward the segment runs once more. It must compute the same both times.
-/// Whatever it reads besides `inputs` must be parameters or constants: the result of another op that is not among the inputs is an Error.
+/// The outputs of `segment(inputs)`. Only the inputs are kept; in the backward the segment runs once more. It must
+/// compute the same both times. Whatever it reads besides `inputs` must be parameters or constants: the result of
+/// another op that is not among the inputs is an Error.
 std::vector<Var> recompute(std::function<std::vector<Var>(const std::vector<Var>&)> segment, std::vector<Var> inputs);
 
 /// True inside the second run of a segment: for side effects that must happen once (counts, recorded routes).

@@ -10,7 +10,8 @@ enum class ScheduleKind { constant, linear, cosine };
 /// "constant", "linear", "cosine"; Error naming them otherwise.
 ScheduleKind schedule_kind_from_name(std::string_view name);
 
-/// Rises linearly over `warmup_steps`, then falls to `min_ratio * learning_rate` at `total_steps`: in a line, along half a cosine, or not at all.
+/// Rises linearly over `warmup_steps`, then falls to `min_ratio * learning_rate` at `total_steps`: in a line, along
+/// half a cosine, or not at all.
 struct Schedule {
   ScheduleKind kind = ScheduleKind::constant;
   double learning_rate = 0;

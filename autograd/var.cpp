@@ -81,7 +81,8 @@ void accumulate(Slot& slot, Tensor grad, bool fresh) {
 void Pass::enqueue(const std::shared_ptr<Node>& node) {
   if (node->queued && !node->released) return;
   check(!node->released, "backward: the graph of '{}' was freed by an earlier backward", node->name);
-  check(node->order >= oldest, "recompute: the segment uses the result of '{}', which is not among its inputs", node->name);
+  check(node->order >= oldest, "recompute: the segment uses the result of '{}', which is not among its inputs",
+        node->name);
   node->queued = true;
   heap.push_back(node);
   std::push_heap(heap.begin(), heap.end(), older);
@@ -89,7 +90,8 @@ void Pass::enqueue(const std::shared_ptr<Node>& node) {
 
 void Pass::seed(const Var& output, const Tensor& gradient) {
   const VarState& state = *Pass::state(output);
-  check(gradient.shape() == state.value.shape(), "backward: a gradient {} for a value {}", gradient.shape(), state.value.shape());
+  check(gradient.shape() == state.value.shape(), "backward: a gradient {} for a value {}", gradient.shape(),
+        state.value.shape());
   if (state.leaf) {
     ops::add_into(leaf_grad(*state.leaf, state.value.shape(), state.value.device()), gradient);
   } else if (state.node) {
@@ -123,7 +125,8 @@ EnableGrad::~EnableGrad() { recording = before_; }
 
 uint64_t next_order() { return nodes_made.load(std::memory_order_relaxed); }
 
-std::vector<Var> record_always(const char* name, const std::vector<Var>& inputs, std::vector<Tensor> values, Backward backward) {
+std::vector<Var> record_always(const char* name, const std::vector<Var>& inputs, std::vector<Tensor> values,
+                               Backward backward) {
   auto node = std::make_shared<Node>();
   node->name = name;
   node->order = nodes_made.fetch_add(1, std::memory_order_relaxed);
@@ -160,8 +163,8 @@ void run_backward(const std::vector<Var>& outputs, const std::vector<Tensor>& gr
 
 const Tensor& SavedTensor::get() const {
   check(!tensor_.defined() || tensor_.version() == version_,
-        "a tensor {} {} kept for the backward was changed in place since (version {}, now {})", name(tensor_.dtype()), tensor_.shape(), version_,
-        tensor_.version());
+        "a tensor {} {} kept for the backward was changed in place since (version {}, now {})", name(tensor_.dtype()),
+        tensor_.shape(), version_, tensor_.version());
   return tensor_;
 }
 
@@ -217,7 +220,8 @@ void GradContext::add(int input, Tensor grad) {
   }
   pass_.enqueue(edge.node);
   const bool converts = grad.dtype() != edge.dtype;
-  graph::accumulate(edge.node->slots[edge.output], converts ? ops::cast(grad, edge.dtype) : grad.contiguous(), converts);
+  graph::accumulate(edge.node->slots[edge.output], converts ? ops::cast(grad, edge.dtype) : grad.contiguous(),
+                    converts);
 }
 
 Tensor& GradContext::scratch(int input, const Shape& shape, DType dtype, Device device, bool zero) {
@@ -275,12 +279,15 @@ Var record(const char* name, std::vector<Var> inputs, Tensor value, Backward bac
 }
 
 void backward(const Var& loss, float seed) {
-  check(loss.defined() && loss.numel() == 1, "backward: the loss must be one number, got {}", loss.defined() ? loss.shape().str() : "an undefined Var");
+  check(loss.defined() && loss.numel() == 1, "backward: the loss must be one number, got {}",
+        loss.defined() ? loss.shape().str() : "an undefined Var");
   check(loss.requires_grad(), "backward: nothing that the loss depends on requires a gradient");
   graph::run_backward({loss}, {Tensor::full(loss.shape(), seed, loss.dtype(), loss.device())}, 0);
 }
 
-void backward(const std::vector<Var>& outputs, const std::vector<Tensor>& gradients) { graph::run_backward(outputs, gradients, 0); }
+void backward(const std::vector<Var>& outputs, const std::vector<Tensor>& gradients) {
+  graph::run_backward(outputs, gradients, 0);
+}
 
 NoGrad::NoGrad() : before_(graph::recording) { graph::recording = false; }
 NoGrad::~NoGrad() { graph::recording = before_; }

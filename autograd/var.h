@@ -7,8 +7,9 @@
 //                   [x = x.saved()](GradContext& g) { g.add(0, ops::scale(ops::mul(g.dy(), x), 2.0f)); });
 //   }
 //
-// The graph holds edges and what the closures saved, never the values of inputs as such. `backward` frees it as it goes. Gradients of
-// leaves are summed in f32; those of inner values have the value's dtype. One graph belongs to one thread.
+// The graph holds edges and what the closures saved, never the values of inputs as such. `backward` frees it as it
+// goes. Gradients of leaves are summed in f32; those of inner values have the value's dtype. One graph belongs to one
+// thread.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +37,8 @@ struct Pass;
 class SavedTensor {
  public:
   SavedTensor() = default;
-  explicit SavedTensor(Tensor tensor) : tensor_(std::move(tensor)), version_(tensor_.defined() ? tensor_.version() : 0) {}
+  explicit SavedTensor(Tensor tensor)
+      : tensor_(std::move(tensor)), version_(tensor_.defined() ? tensor_.version() : 0) {}
   const Tensor& get() const;
   operator const Tensor&() const { return get(); }
 
@@ -83,7 +85,8 @@ class GradContext {
   /// Gradient of an output, of its shape and dtype; contiguous; zeros where none arrived. Shared: never write into it.
   const Tensor& dy(int output = 0) const;
   bool has_dy(int output) const;
-  /// Whether an input's gradient is wanted. `add` to one that is not is ignored, `sink` and `target` give scratch memory.
+  /// Whether an input's gradient is wanted. `add` to one that is not is ignored, `sink` and `target` give scratch
+  /// memory.
   bool needs(int input) const;
   /// Adds a gradient of the input's shape (dtype is converted). The tensor may be shared, as when dy is passed through.
   void add(int input, Tensor grad);
@@ -113,12 +116,14 @@ class GradContext {
 
 using Backward = std::function<void(GradContext&)>;
 
-/// Puts an op with one result into the graph. `name` must outlive the graph (a literal). Nothing is kept when no input requires a gradient.
+/// Puts an op with one result into the graph. `name` must outlive the graph (a literal). Nothing is kept when no input
+/// requires a gradient.
 Var record(const char* name, std::vector<Var> inputs, Tensor value, Backward backward);
 /// The same for several results.
 std::vector<Var> record_many(const char* name, std::vector<Var> inputs, std::vector<Tensor> values, Backward backward);
 
-/// Adds d(seed * loss)/d(leaf) to every leaf's gradient. `loss` has one element. The graph is freed on the way, so this works once.
+/// Adds d(seed * loss)/d(leaf) to every leaf's gradient. `loss` has one element. The graph is freed on the way, so this
+/// works once.
 void backward(const Var& loss, float seed = 1);
 /// From several values at once, each with its gradient.
 void backward(const std::vector<Var>& outputs, const std::vector<Tensor>& gradients);

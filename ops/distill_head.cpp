@@ -14,28 +14,38 @@ namespace {
 
 constexpr const char* kOp = "distill_loss";
 
-// As many rows as keep both chunks of f32 logits below 128 MiB together: the weight and its gradient are read once a chunk.
-int64_t rows_of_chunk(int64_t vocabulary) { return std::clamp<int64_t>((int64_t{16} << 20) / vocabulary / 64 * 64, 64, 2048); }
+// As many rows as keep both chunks of f32 logits below 128 MiB together: the weight and its gradient are read once a
+// chunk.
+int64_t rows_of_chunk(int64_t vocabulary) {
+  return std::clamp<int64_t>((int64_t{16} << 20) / vocabulary / 64 * 64, 64, 2048);
+}
 
 void check_model(const char* whose, const Tensor& hidden, const Tensor& weight) {
   check_float(kOp, {{"hidden", hidden}, {"weight", weight}});
   check_same_dtype(kOp, {{"hidden", hidden}, {"weight", weight}});
   check(hidden.rank() == 2 && weight.rank() == 2 && hidden.dim(1) == weight.dim(1) && weight.dim(0) > 0,
-        "{}: the {}'s hidden {} must be [tokens, dim] and its weight {} [vocabulary, dim]", kOp, whose, hidden.shape(), weight.shape());
+        "{}: the {}'s hidden {} must be [tokens, dim] and its weight {} [vocabulary, dim]", kOp, whose, hidden.shape(),
+        weight.shape());
 }
 
 }  // namespace
 
-double distill_loss_one_pass(const Tensor& hidden, const Tensor& weight, const Tensor& teacher_hidden, const Tensor& teacher_weight,
-                             const Tensor& token_weight, const DivergenceOptions& options, Tensor* divergence, Tensor* dhidden, Tensor* dweight,
-                             const HeadPacks& packs, const PackedWeight* teacher_packed) {
-  check_same_device(kOp, {{"hidden", hidden}, {"weight", weight}, {"teacher_hidden", teacher_hidden}, {"teacher_weight", teacher_weight},
+double distill_loss_one_pass(const Tensor& hidden, const Tensor& weight, const Tensor& teacher_hidden,
+                             const Tensor& teacher_weight, const Tensor& token_weight, const DivergenceOptions& options,
+                             Tensor* divergence, Tensor* dhidden, Tensor* dweight, const HeadPacks& packs,
+                             const PackedWeight* teacher_packed) {
+  check_same_device(kOp, {{"hidden", hidden},
+                          {"weight", weight},
+                          {"teacher_hidden", teacher_hidden},
+                          {"teacher_weight", teacher_weight},
                           {"token_weight", token_weight}});
   check_model("student", hidden, weight);
   check_model("teacher", teacher_hidden, teacher_weight);
   const int64_t tokens = hidden.dim(0), vocabulary = weight.dim(0);
-  check(teacher_weight.dim(0) == vocabulary, "{}: the teacher's vocabulary {} is not the student's {}", kOp, teacher_weight.dim(0), vocabulary);
-  check(teacher_hidden.dim(0) == tokens, "{}: {} tokens of the student, {} of the teacher", kOp, tokens, teacher_hidden.dim(0));
+  check(teacher_weight.dim(0) == vocabulary, "{}: the teacher's vocabulary {} is not the student's {}", kOp,
+        teacher_weight.dim(0), vocabulary);
+  check(teacher_hidden.dim(0) == tokens, "{}: {} tokens of the student, {} of the teacher", kOp, tokens,
+        teacher_hidden.dim(0));
   check_dtype(kOp, {"token_weight", token_weight}, DType::f32);
   check_shape(kOp, {"token_weight", token_weight}, {tokens});
   check(options.beta >= 0 && options.beta <= 1, "{}: beta {} must be in [0, 1]", kOp, options.beta);
@@ -59,7 +69,8 @@ double distill_loss_one_pass(const Tensor& hidden, const Tensor& weight, const T
     const MemoryTag tag("workspace");
     const Tensor x = hidden.contiguous(), xt = teacher_hidden.contiguous(), w = token_weight.contiguous();
     const int64_t rows = std::min(rows_of_chunk(vocabulary), std::max<int64_t>(tokens, 1));
-    Tensor student = Tensor::empty({rows, vocabulary}, DType::f32), teacher = Tensor::empty({rows, vocabulary}, DType::f32);
+    Tensor student = Tensor::empty({rows, vocabulary}, DType::f32),
+           teacher = Tensor::empty({rows, vocabulary}, DType::f32);
     Tensor row_divergence = Tensor::empty({rows}, DType::f32);
     for (int64_t begin = 0; begin < tokens; begin += rows) {
       const int64_t end = std::min(tokens, begin + rows);

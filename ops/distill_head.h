@@ -1,13 +1,16 @@
-// Distillation of a teacher's next-token distribution into a student, over the whole vocabulary, without either matrix of logits.
+// Distillation of a teacher's next-token distribution into a student, over the whole vocabulary, without either matrix
+// of logits.
 //
 //   p_s = softmax(hidden W^T / temperature),  p_t likewise of the teacher,  m = beta p_t + (1 - beta) p_s
 //
 //   beta 0:  KL(p_t || p_s)      beta 1:  KL(p_s || p_t)      between:  beta KL(p_t || m) + (1 - beta) KL(p_s || m)
 //
-// The generalised Jensen-Shannon divergence of on-policy distillation (Agarwal et al. 2024, arXiv 2306.13649), in nats; as TRL's GKD trainer has it. The
-// teacher has no gradient. Gradient by the student's scaled logits z, with g = log(p_s / m):
+// The generalised Jensen-Shannon divergence of on-policy distillation (Agarwal et al. 2024, arXiv 2306.13649), in nats;
+// as TRL's GKD trainer has it. The teacher has no gradient. Gradient by the student's scaled logits z, with g = log(p_s
+// / m):
 //
-//   beta 0:  p_s - p_t       beta 1:  p_s (log(p_s / p_t) - KL(p_s || p_t))       between:  (1 - beta) p_s (g - KL(p_s || m))
+//   beta 0:  p_s - p_t       beta 1:  p_s (log(p_s / p_t) - KL(p_s || p_t))       between:  (1 - beta) p_s (g - KL(p_s
+//   || m))
 //
 // Tokens are taken in chunks; loss and gradient need the logits once. FLOPs of T tokens: 2 T V (3 d + teacher's d).
 #pragma once
@@ -22,11 +25,13 @@ struct DivergenceOptions {
   float temperature = 1;  // > 0
 };
 
-/// Sum over tokens of token_weight * divergence. Student: hidden `[T, d]`, weight `[V, d]`; teacher: `[T, e]`, `[V, e]`; f32 or bf16, the two of a model alike.
-/// token_weight f32 `[T]`. divergence (f32 `[T]`) and dhidden (like hidden) are written, dweight (f32 `[V, d]`) accumulated, each only where given.
-/// Packed copies may be null. Throws Error naming the shapes when the vocabularies differ.
-double distill_loss_one_pass(const Tensor& hidden, const Tensor& weight, const Tensor& teacher_hidden, const Tensor& teacher_weight,
-                             const Tensor& token_weight, const DivergenceOptions& options, Tensor* divergence, Tensor* dhidden, Tensor* dweight,
-                             const HeadPacks& packs = {}, const PackedWeight* teacher_packed = nullptr);
+/// Sum over tokens of token_weight * divergence. Student: hidden `[T, d]`, weight `[V, d]`; teacher: `[T, e]`, `[V,
+/// e]`; f32 or bf16, the two of a model alike. token_weight f32 `[T]`. divergence (f32 `[T]`) and dhidden (like hidden)
+/// are written, dweight (f32 `[V, d]`) accumulated, each only where given. Packed copies may be null. Throws Error
+/// naming the shapes when the vocabularies differ.
+double distill_loss_one_pass(const Tensor& hidden, const Tensor& weight, const Tensor& teacher_hidden,
+                             const Tensor& teacher_weight, const Tensor& token_weight, const DivergenceOptions& options,
+                             Tensor* divergence, Tensor* dhidden, Tensor* dweight, const HeadPacks& packs = {},
+                             const PackedWeight* teacher_packed = nullptr);
 
 }  // namespace tenon::ops

@@ -8,10 +8,12 @@
 
 namespace tenon::rl {
 
-/// Cuts sequences into micro-batches: consecutive ones whose lengths sum to at most `budget` tokens, a longer one by itself. [begin, end) pairs.
+/// Cuts sequences into micro-batches: consecutive ones whose lengths sum to at most `budget` tokens, a longer one by
+/// itself. [begin, end) pairs.
 std::vector<std::pair<int64_t, int64_t>> micro_batches(std::span<const int64_t> lengths, int64_t budget);
 
-/// Steps of a run: max_steps where that is positive, else what `epochs` passes over `rows` make at `rows_per_step`, rounded up.
+/// Steps of a run: max_steps where that is positive, else what `epochs` passes over `rows` make at `rows_per_step`,
+/// rounded up.
 int64_t total_steps(int64_t max_steps, double epochs, int64_t rows, int64_t rows_per_step);
 
 /// Which row a run visits as its `index`-th: epoch after epoch, each in an order that depends on (seed, epoch) alone.

@@ -33,30 +33,37 @@ LearnedRows learned_rows(const TokenBatch& batch) {
       rows.push_back(static_cast<int32_t>(t));
       targets.push_back(host.data<int32_t>()[t]);
     }
-  return {Tensor::from_vector(rows).to(batch.targets.device()), Tensor::from_vector(targets).to(batch.targets.device())};
+  return {Tensor::from_vector(rows).to(batch.targets.device()),
+          Tensor::from_vector(targets).to(batch.targets.device())};
 }
 
 }  // namespace
 
 void DistillOptions::validate() const {
   check(train_batch_size > 0, "train_batch_size {} must be positive", train_batch_size);
-  check(max_length == 0 || max_length > 1, "max_length {} must be at least 2, or 0 for what the models can take", max_length);
+  check(max_length == 0 || max_length > 1, "max_length {} must be at least 2, or 0 for what the models can take",
+        max_length);
   check(beta >= 0 && beta <= 1, "beta {} must be in [0, 1]", beta);
   check(lmbda >= 0 && lmbda <= 1, "lmbda {} must be in [0, 1]", lmbda);
   check(temperature > 0, "temperature {} must be positive", temperature);
   check(sft_weight >= 0, "sft_weight {} must not be negative", sft_weight);
   check(max_new_tokens > 0, "max_new_tokens {} must be positive", max_new_tokens);
-  check(max_steps > 0 || num_train_epochs > 0, "one of max_steps {} and num_train_epochs {} must be positive", max_steps, num_train_epochs);
+  check(max_steps > 0 || num_train_epochs > 0, "one of max_steps {} and num_train_epochs {} must be positive",
+        max_steps, num_train_epochs);
   trainer_options(*this).validate();
 }
 
-DistillTrainer::DistillTrainer(models::Model& student, models::Model& teacher, const SftDataset& data, DistillOptions options)
+DistillTrainer::DistillTrainer(models::Model& student, models::Model& teacher, const SftDataset& data,
+                               DistillOptions options)
     : model_(student), teacher_(teacher), options_(std::move(options)) {
   options_.validate();
-  check(student.config().vocab_size == teacher.config().vocab_size, "distill: the teacher's vocabulary has {} tokens, the student's {}",
-        teacher.config().vocab_size, student.config().vocab_size);
-  const int64_t limit = std::min(length_limit(options_.max_length, student), length_limit(options_.max_length, teacher));
-  for (const Row& row : data.rows()) examples_.push_back(tokenize_example(row, student, limit, /*completion_only=*/true, options_.append_eos));
+  check(student.config().vocab_size == teacher.config().vocab_size,
+        "distill: the teacher's vocabulary has {} tokens, the student's {}", teacher.config().vocab_size,
+        student.config().vocab_size);
+  const int64_t limit =
+      std::min(length_limit(options_.max_length, student), length_limit(options_.max_length, teacher));
+  for (const Row& row : data.rows())
+    examples_.push_back(tokenize_example(row, student, limit, /*completion_only=*/true, options_.append_eos));
 }
 
 void DistillTrainer::train() {
@@ -68,7 +75,8 @@ void DistillTrainer::train() {
   while (run.next()) {
     const std::vector<int64_t> chosen = order.take(run.step() * batch_size, batch_size);
     const bool on_policy = random_uniform({options_.seed, 2}, static_cast<uint64_t>(run.step())) < options_.lmbda;
-    const std::vector<TokenizedExample> own = on_policy ? own_completions(chosen, run.step()) : std::vector<TokenizedExample>();
+    const std::vector<TokenizedExample> own =
+        on_policy ? own_completions(chosen, run.step()) : std::vector<TokenizedExample>();
     std::vector<const TokenizedExample*> batch;
     for (size_t i = 0; i < chosen.size(); ++i) batch.push_back(on_policy ? &own[i] : &examples_[chosen[i]]);
     const StepLoss step = distill_step(run, batch, on_policy ? 0 : options_.sft_weight);
@@ -82,7 +90,9 @@ void DistillTrainer::train() {
 }
 
 // Forward and backward of one step: means over the learned tokens of all its examples.
-DistillTrainer::StepLoss DistillTrainer::distill_step(TrainingRun& run, const std::vector<const TokenizedExample*>& batch, double sft_weight) {
+DistillTrainer::StepLoss DistillTrainer::distill_step(TrainingRun& run,
+                                                      const std::vector<const TokenizedExample*>& batch,
+                                                      double sft_weight) {
   std::vector<int64_t> lengths;
   int64_t tokens = 0, learned = 0;
   for (const TokenizedExample* e : batch) {
@@ -100,19 +110,22 @@ DistillTrainer::StepLoss DistillTrainer::distill_step(TrainingRun& run, const st
       NoGrad no_grad;
       teacher_hidden = ops::gather_rows(teacher_.forward(micro.batch).hidden.value(), rows);
     }
-    const models::Forward f =
-        model_.forward(micro.batch, {.recompute = options_.gradient_checkpointing, .router_losses = model_.config().is_moe()});
+    const models::Forward f = model_.forward(
+        micro.batch, {.recompute = options_.gradient_checkpointing, .router_losses = model_.config().is_moe()});
     const Var hidden = gather_rows(f.hidden, rows);
-    const Tensor weight = Tensor::full({micro.learned}, 1.0f / static_cast<float>(learned), DType::f32, model_.device());
-    Var loss = distill_loss(hidden, model_.head_weight(), teacher_hidden, teacher_.head_weight(), weight,
-                            {.beta = static_cast<float>(options_.beta), .temperature = static_cast<float>(options_.temperature)});
+    const Tensor weight =
+        Tensor::full({micro.learned}, 1.0f / static_cast<float>(learned), DType::f32, model_.device());
+    Var loss = distill_loss(
+        hidden, model_.head_weight(), teacher_hidden, teacher_.head_weight(), weight,
+        {.beta = static_cast<float>(options_.beta), .temperature = static_cast<float>(options_.temperature)});
     out.divergence += loss.value().item<float>();
     if (sft_weight > 0) {
       const Var nll = cross_entropy(hidden, model_.head_weight(), targets, &weight);
       out.cross_entropy += nll.value().item<float>();
       loss = add(loss, scale(nll, static_cast<float>(sft_weight)));
     }
-    if (f.router_loss.defined()) loss = add(loss, scale(f.router_loss, static_cast<float>(micro.tokens) / static_cast<float>(tokens)));
+    if (f.router_loss.defined())
+      loss = add(loss, scale(f.router_loss, static_cast<float>(micro.tokens) / static_cast<float>(tokens)));
     out.loss += loss.value().item<float>();
     run.count_expert_load(f.expert_load);
     backward(loss);
@@ -132,7 +145,8 @@ std::vector<TokenizedExample> DistillTrainer::own_completions(const std::vector<
   }
   std::vector<TokenizedExample> out;
   for (const models::Completion& c : models::Generator(model_).generate(requests)) {
-    TokenizedExample e{.tokens = requests[c.request].prompt, .learn = std::vector<uint8_t>(requests[c.request].prompt.size(), 0)};
+    TokenizedExample e{.tokens = requests[c.request].prompt,
+                       .learn = std::vector<uint8_t>(requests[c.request].prompt.size(), 0)};
     e.tokens.insert(e.tokens.end(), c.tokens.begin(), c.tokens.end());
     e.learn.resize(e.tokens.size(), 1);
     out.push_back(std::move(e));

@@ -1,6 +1,7 @@
-// Distillation of a teacher's next-token distributions into a student: forward or reverse KL, or the generalised Jensen-Shannon divergence between
-// them, on given completions or on the student's own (Agarwal et al. 2024, arXiv 2306.13649; settings as in TRL's GKD trainer). Distillation on
-// a teacher's samples alone is supervised fine-tuning (sft.h).
+// Distillation of a teacher's next-token distributions into a student: forward or reverse KL, or the generalised
+// Jensen-Shannon divergence between them, on given completions or on the student's own (Agarwal et al. 2024, arXiv
+// 2306.13649; settings as in TRL's GKD trainer). Distillation on a teacher's samples alone is supervised fine-tuning
+// (sft.h).
 #pragma once
 
 #include <vector>
@@ -30,7 +31,7 @@ struct DistillOptions {
   double weight_decay = 0;
   double adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8;
   double max_grad_norm = 1;
-  int64_t tokens_per_micro_batch = 16384;
+  int64_t tokens_per_micro_batch = 4096;
   bool gradient_checkpointing = false;
   double router_bias_update_speed = 0;
   uint64_t seed = 42;
@@ -48,7 +49,8 @@ template <class V>
 void describe(V& v, DistillOptions& o) {
   v.field("train_batch_size", o.train_batch_size, "examples in one optimizer step");
   v.field("max_length", o.max_length, "tokens of one example; longer ones lose their end; 0: what the models can take");
-  v.field("beta", o.beta, "0: KL(teacher || student), 1: KL(student || teacher), between: generalised Jensen-Shannon divergence");
+  v.field("beta", o.beta,
+          "0: KL(teacher || student), 1: KL(student || teacher), between: generalised Jensen-Shannon divergence");
   v.field("temperature", o.temperature, "divides both models' logits in the loss");
   v.field("lmbda", o.lmbda, "share of steps on completions that the student samples; 0: the given ones only");
   v.field("sft_weight", o.sft_weight, "weight of the cross-entropy on given completions");
@@ -62,7 +64,8 @@ void describe(V& v, DistillOptions& o) {
 
 class DistillTrainer : private Checkpointed {
  public:
-  /// Teacher and student must share a vocabulary: Error otherwise. All must outlive the trainer; the teacher is only read.
+  /// Teacher and student must share a vocabulary: Error otherwise. All must outlive the trainer; the teacher is only
+  /// read.
   DistillTrainer(models::Model& student, models::Model& teacher, const SftDataset& data, DistillOptions options = {});
 
   void set_control(RunControl control) { control_ = std::move(control); }

@@ -56,11 +56,13 @@ void add_length_metrics(Metrics& metrics, const Rollout& rollout) {
 }  // namespace
 
 void GrpoOptions::validate() const {
-  check(num_generations > 1, "num_generations {} must be at least 2: advantages compare the completions of one prompt", num_generations);
-  check(generation_batch_size > 0 && generation_batch_size % num_generations == 0, "generation_batch_size {} must be a multiple of num_generations {}",
-        generation_batch_size, num_generations);
-  check(steps_per_generation > 0 && steps_per_generation <= generation_batch_size, "steps_per_generation {} must be in [1, generation_batch_size {}]",
-        steps_per_generation, generation_batch_size);
+  check(num_generations > 1, "num_generations {} must be at least 2: advantages compare the completions of one prompt",
+        num_generations);
+  check(generation_batch_size > 0 && generation_batch_size % num_generations == 0,
+        "generation_batch_size {} must be a multiple of num_generations {}", generation_batch_size, num_generations);
+  check(steps_per_generation > 0 && steps_per_generation <= generation_batch_size,
+        "steps_per_generation {} must be in [1, generation_batch_size {}]", steps_per_generation,
+        generation_batch_size);
   check(num_iterations > 0, "num_iterations {} must be positive", num_iterations);
   check(max_completion_length > 0, "max_completion_length {} must be positive", max_completion_length);
   check(max_prompt_length >= 0, "max_prompt_length {} must not be negative", max_prompt_length);
@@ -73,9 +75,12 @@ void GrpoOptions::validate() const {
         "loss_type luspo needs importance_sampling_level sequence");
   check(!sync_ref_model || beta > 0, "sync_ref_model needs a reference: beta {} must be positive", beta);
   check(!sync_ref_model || ref_model_sync_steps > 0, "ref_model_sync_steps {} must be positive", ref_model_sync_steps);
-  check(ref_model_mixup_alpha > 0 && ref_model_mixup_alpha <= 1, "ref_model_mixup_alpha {} must be in (0, 1]", ref_model_mixup_alpha);
-  check(sampling_correction == SamplingCorrection::none || recompute_old_logprobs, "sampling_correction needs recompute_old_logprobs");
-  check(max_steps > 0 || num_train_epochs > 0, "one of max_steps {} and num_train_epochs {} must be positive", max_steps, num_train_epochs);
+  check(ref_model_mixup_alpha > 0 && ref_model_mixup_alpha <= 1, "ref_model_mixup_alpha {} must be in (0, 1]",
+        ref_model_mixup_alpha);
+  check(sampling_correction == SamplingCorrection::none || recompute_old_logprobs,
+        "sampling_correction needs recompute_old_logprobs");
+  check(max_steps > 0 || num_train_epochs > 0, "one of max_steps {} and num_train_epochs {} must be positive",
+        max_steps, num_train_epochs);
   trainer_options(*this).validate();
 }
 
@@ -90,19 +95,24 @@ GrpoTrainer::GrpoTrainer(models::Model& model, const PromptDataset& data, GrpoOp
   const text::Tokenizer& tokenizer = tokenizer_of(model);
   const int64_t context = model.config().max_position_embeddings;
   for (const Row& row : data.rows()) {
-    prompts_.push_back(tokenizer.encode(prompt_text(row, model.chat_template()), /*add_special_tokens=*/row.messages.empty()));
+    prompts_.push_back(
+        tokenizer.encode(prompt_text(row, model.chat_template()), /*add_special_tokens=*/row.messages.empty()));
     const auto length = static_cast<int64_t>(prompts_.back().size());
     check(length > 0, "{}: the prompt is empty", row.source);
     check(length < context, "{}: the prompt has {} tokens, the model's context {}", row.source, length, context);
-    check(options_.max_prompt_length == 0 || length <= options_.max_prompt_length, "{}: the prompt has {} tokens, max_prompt_length is {}", row.source, length,
-          options_.max_prompt_length);
+    check(options_.max_prompt_length == 0 || length <= options_.max_prompt_length,
+          "{}: the prompt has {} tokens, max_prompt_length is {}", row.source, length, options_.max_prompt_length);
   }
 }
 
 GrpoTrainer::~GrpoTrainer() = default;
 
-void GrpoTrainer::reward(std::string name, Reward function, float weight) { reward(WeightedReward{std::move(name), batched(std::move(function)), weight}); }
-void GrpoTrainer::reward(std::string name, BatchReward function, float weight) { reward(WeightedReward{std::move(name), std::move(function), weight}); }
+void GrpoTrainer::reward(std::string name, Reward function, float weight) {
+  reward(WeightedReward{std::move(name), batched(std::move(function)), weight});
+}
+void GrpoTrainer::reward(std::string name, BatchReward function, float weight) {
+  reward(WeightedReward{std::move(name), std::move(function), weight});
+}
 void GrpoTrainer::reward(WeightedReward reward) { rewards_.push_back(std::move(reward)); }
 
 void GrpoTrainer::train() {
@@ -111,7 +121,8 @@ void GrpoTrainer::train() {
   const int64_t prompts_per_rollout = options_.generation_batch_size / options_.num_generations;
   const int64_t steps_per_rollout = options_.steps_per_generation * options_.num_iterations;
   const int64_t rollouts = total_steps(0, options_.num_train_epochs, data_.size(), prompts_per_rollout);
-  TrainingRun run(model_, trainer_options(options_), with_settings(control_, "grpo", options_), "grpo", options_.max_steps > 0 ? options_.max_steps : rollouts * steps_per_rollout, *this);
+  TrainingRun run(model_, trainer_options(options_), with_settings(control_, "grpo", options_), "grpo",
+                  options_.max_steps > 0 ? options_.max_steps : rollouts * steps_per_rollout, *this);
 
   while (run.next()) {
     Metrics metrics;
@@ -167,15 +178,19 @@ Metrics GrpoTrainer::sample_rollout(TrainingRun& run) {
   add_length_metrics(metrics, *rollout_);
   const auto temperature = static_cast<float>(options_.temperature);
   if (options_.recompute_old_logprobs) {
-    rollout_->old_logprob = completion_logprobs(model_, *rollout_, prompts_, temperature, replay, options_.tokens_per_micro_batch);
-    rollout_->correction = sampling_correction(options_.sampling_correction, options_.sampling_correction_cap, rollout_->begin, rollout_->old_logprob,
-                                               rollout_->sampled_logprob);
+    rollout_->old_logprob =
+        completion_logprobs(model_, *rollout_, prompts_, temperature, replay, options_.tokens_per_micro_batch);
+    rollout_->correction = sampling_correction(options_.sampling_correction, options_.sampling_correction_cap,
+                                               rollout_->begin, rollout_->old_logprob, rollout_->sampled_logprob);
   } else {
     rollout_->old_logprob = rollout_->sampled_logprob;
   }
-  if (reference_) rollout_->ref_logprob = completion_logprobs(*reference_, *rollout_, prompts_, temperature, false, options_.tokens_per_micro_batch);
+  if (reference_)
+    rollout_->ref_logprob =
+        completion_logprobs(*reference_, *rollout_, prompts_, temperature, false, options_.tokens_per_micro_batch);
   metrics.emplace_back("generation_time", generation_time);
-  metrics.emplace_back("generation_tokens_per_second", static_cast<double>(rollout_->tokens.size()) / std::max(generation_time, 1e-9));
+  metrics.emplace_back("generation_tokens_per_second",
+                       static_cast<double>(rollout_->tokens.size()) / std::max(generation_time, 1e-9));
   return metrics;
 }
 
@@ -197,15 +212,17 @@ Metrics GrpoTrainer::score_rollout(TrainingRun& run) {
   std::vector<float> scores(samples.size() * functions), weights;
   for (size_t f = 0; f < functions; ++f) {
     const std::vector<float> values = rewards_[f].reward(samples);
-    check(values.size() == samples.size(), "reward '{}' gave {} values for {} samples", rewards_[f].name, values.size(), samples.size());
+    check(values.size() == samples.size(), "reward '{}' gave {} values for {} samples", rewards_[f].name, values.size(),
+          samples.size());
     for (size_t i = 0; i < samples.size(); ++i) scores[i * functions + f] = values[i];
     weights.push_back(rewards_[f].weight);
   }
-  const Advantages advantages =
-      compute_advantages(scores, weights, rollout.group_size, options_.scale_rewards, options_.multi_objective_aggregation);
+  const Advantages advantages = compute_advantages(scores, weights, rollout.group_size, options_.scale_rewards,
+                                                   options_.multi_objective_aggregation);
   rollout.advantage = advantages.advantage;
 
-  Metrics metrics = {{"reward", advantages.mean}, {"reward_std", advantages.std}, {"frac_reward_zero_std", advantages.frac_zero_std}};
+  Metrics metrics = {
+      {"reward", advantages.mean}, {"reward_std", advantages.std}, {"frac_reward_zero_std", advantages.frac_zero_std}};
   for (size_t f = 0; f < functions; ++f) {
     metrics.emplace_back("rewards/" + rewards_[f].name + "/mean", advantages.means[f]);
     metrics.emplace_back("rewards/" + rewards_[f].name + "/std", advantages.stds[f]);
@@ -227,11 +244,14 @@ Metrics GrpoTrainer::score_rollout(TrainingRun& run) {
 GrpoTrainer::StepResult GrpoTrainer::update(TrainingRun& run) {
   const Rollout& rollout = *rollout_;
   const GrpoLossOptions options = loss_options(options_);
-  std::vector<int64_t> samples = rollout.minibatch(rollout.minibatches_done, options_.steps_per_generation, options_.seed);
+  std::vector<int64_t> samples =
+      rollout.minibatch(rollout.minibatches_done, options_.steps_per_generation, options_.seed);
   const LossScale scale = completion_tokens(rollout, samples, options_.mask_truncated_completions).scale();
-  // What has no gradient need not be computed: masked completions, and those of groups of equal reward unless the KL term moves them.
+  // What has no gradient need not be computed: masked completions, and those of groups of equal reward unless the KL
+  // term moves them.
   std::erase_if(samples, [&](int64_t i) {
-    return (options_.mask_truncated_completions && !rollout.finished[i]) || (rollout.advantage[i] == 0 && options_.beta == 0);
+    return (options_.mask_truncated_completions && !rollout.finished[i]) ||
+           (rollout.advantage[i] == 0 && options_.beta == 0);
   });
   std::vector<int64_t> lengths;
   for (int64_t i : samples) lengths.push_back(input_length(rollout, i, prompts_));
@@ -254,7 +274,8 @@ GrpoTrainer::StepResult GrpoTrainer::update(TrainingRun& run) {
   return result;
 }
 
-// Token ratios need a token's own probability alone: one pass over the logits. Ratios of whole completions need all of them first.
+// Token ratios need a token's own probability alone: one pass over the logits. Ratios of whole completions need all of
+// them first.
 Var GrpoTrainer::completion_loss(const Var& hidden, const Tensor& targets, GrpoLoss& loss) {
   const auto temperature = static_cast<float>(options_.temperature);
   if (loss.tokenwise())
@@ -263,7 +284,8 @@ Var GrpoTrainer::completion_loss(const Var& hidden, const Tensor& targets, GrpoL
                         return loss.range(begin, end, logprob, entropy, dlogprob);
                       })
         .loss;
-  const auto [logprob, entropy] = token_logprobs(hidden, model_.head_weight(), targets, temperature, /*with_entropy=*/true);
+  const auto [logprob, entropy] =
+      token_logprobs(hidden, model_.head_weight(), targets, temperature, /*with_entropy=*/true);
   const Tensor logprob_host = logprob.value().to(Device::cpu()), entropy_host = entropy.value().to(Device::cpu());
   Tensor dlogprob = Tensor::like(logprob_host);
   const double value = loss.all(logprob_host.data<float>(), entropy_host.data<float>(), dlogprob.data<float>());
@@ -285,7 +307,8 @@ void GrpoTrainer::add_update_metrics(Metrics& metrics, const StepResult& step, b
                                    {"clip_ratio/high_max", s.clip_high_max},
                                    {"clip_ratio/region_mean", (s.clip_low + s.clip_high) / units}});
   }
-  // Before the first update the policy is still the one that sampled: what differs is the arithmetic of sampler and trainer.
+  // Before the first update the policy is still the one that sampled: what differs is the arithmetic of sampler and
+  // trainer.
   if (first_of_rollout)
     metrics.insert(metrics.end(), {{"sampling/sampling_logp_difference/mean", s.old_difference / tokens},
                                    {"sampling/sampling_logp_difference/max", s.old_difference_max}});

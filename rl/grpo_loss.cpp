@@ -32,15 +32,15 @@ MeanStd mean_std(int64_t n, At&& at) {
   return out;
 }
 
-constexpr double kStdEps = 1e-4;        // TRL's
-constexpr double kZeroStd = 1e-8;       // what torch.isclose takes for zero
+constexpr double kStdEps = 1e-4;   // TRL's
+constexpr double kZeroStd = 1e-8;  // what torch.isclose takes for zero
 
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
 }  // namespace
 
-Advantages compute_advantages(std::span<const float> rewards, std::span<const float> weights, int64_t group_size, RewardScale scale,
-                              RewardAggregation aggregation) {
+Advantages compute_advantages(std::span<const float> rewards, std::span<const float> weights, int64_t group_size,
+                              RewardScale scale, RewardAggregation aggregation) {
   const auto functions = static_cast<int64_t>(weights.size());
   check(functions > 0, "advantages: there is no reward function");
   const int64_t n = static_cast<int64_t>(rewards.size()) / functions;
@@ -93,7 +93,8 @@ Advantages compute_advantages(std::span<const float> rewards, std::span<const fl
     const MeanStd all = mean_std(n, [&](int64_t i) { return advantage[i]; });
     for (double& a : advantage) a = (a - all.mean) / (all.std + kStdEps);
   }
-  for (int64_t i = 0; i < n; ++i) out.advantage[i] = std::isnan(out.reward[i]) ? 0.0f : static_cast<float>(advantage[i]);
+  for (int64_t i = 0; i < n; ++i)
+    out.advantage[i] = std::isnan(out.reward[i]) ? 0.0f : static_cast<float>(advantage[i]);
   out.frac_zero_std = zero_std / static_cast<double>(n);
   return out;
 }
@@ -122,11 +123,13 @@ void GrpoLossSums::add(const GrpoLossSums& o) {
 GrpoLoss::GrpoLoss(const GrpoLossOptions& options, CompletionTokens tokens, LossScale scale)
     : options_(options), tokens_(std::move(tokens)), scale_(scale) {
   const size_t n = tokens_.completions(), t = tokens_.tokens();
-  check(tokens_.advantage.size() == n && tokens_.masked.size() == n, "GrpoLoss: {} advantages and {} masks for {} completions", tokens_.advantage.size(),
-        tokens_.masked.size(), n);
+  check(tokens_.advantage.size() == n && tokens_.masked.size() == n,
+        "GrpoLoss: {} advantages and {} masks for {} completions", tokens_.advantage.size(), tokens_.masked.size(), n);
   auto fits = [&](const std::vector<float>& v) { return v.empty() || v.size() == t; };
-  check(fits(tokens_.old_logprob) && fits(tokens_.ref_logprob) && fits(tokens_.correction), "GrpoLoss: arrays do not have the {} tokens", t);
-  check(options.beta == 0 || t == 0 || !tokens_.ref_logprob.empty(), "GrpoLoss: beta {} needs the reference's log-probabilities", options.beta);
+  check(fits(tokens_.old_logprob) && fits(tokens_.ref_logprob) && fits(tokens_.correction),
+        "GrpoLoss: arrays do not have the {} tokens", t);
+  check(options.beta == 0 || t == 0 || !tokens_.ref_logprob.empty(),
+        "GrpoLoss: beta {} needs the reference's log-probabilities", options.beta);
   check(options.loss_type != GrpoLossType::luspo || options.level == ImportanceLevel::sequence,
         "loss_type luspo needs importance_sampling_level sequence");
   low_.assign(n, 0);
@@ -139,12 +142,16 @@ double GrpoLoss::weight(int64_t i) const {
   const double n = std::max<double>(1, static_cast<double>(scale_.completions));
   switch (options_.loss_type) {
     case GrpoLossType::grpo:
-    case GrpoLossType::sapo: return 1 / (length * n);
+    case GrpoLossType::sapo:
+      return 1 / (length * n);
     case GrpoLossType::bnpo:
     case GrpoLossType::dapo:
-    case GrpoLossType::cispo: return 1 / std::max<double>(1, static_cast<double>(scale_.tokens));
-    case GrpoLossType::dr_grpo: return 1 / (n * static_cast<double>(options_.max_completion_length));
-    case GrpoLossType::luspo: return 1 / n;
+    case GrpoLossType::cispo:
+      return 1 / std::max<double>(1, static_cast<double>(scale_.tokens));
+    case GrpoLossType::dr_grpo:
+      return 1 / (n * static_cast<double>(options_.max_completion_length));
+    case GrpoLossType::luspo:
+      return 1 / n;
   }
   return 0;
 }
@@ -185,7 +192,8 @@ void GrpoLoss::count_clips(int64_t i, double c) {
 }
 
 // Tokens [begin, end) of completion i, all of it at sequence level. Pointers are at `begin`.
-double GrpoLoss::completion(int64_t i, int64_t begin, int64_t end, const float* logprob, const float* entropy, float* dlogprob) {
+double GrpoLoss::completion(int64_t i, int64_t begin, int64_t end, const float* logprob, const float* entropy,
+                            float* dlogprob) {
   const double w = weight(i);
   if (w == 0) {
     std::fill_n(dlogprob, end - begin, 0.0f);
@@ -193,7 +201,10 @@ double GrpoLoss::completion(int64_t i, int64_t begin, int64_t end, const float* 
   }
   const bool sequence = options_.level == ImportanceLevel::sequence;
   const int64_t n = end - begin;
-  auto old_of = [&](int64_t t) { return tokens_.old_logprob.empty() ? static_cast<double>(logprob[t]) : static_cast<double>(tokens_.old_logprob[begin + t]); };
+  auto old_of = [&](int64_t t) {
+    return tokens_.old_logprob.empty() ? static_cast<double>(logprob[t])
+                                       : static_cast<double>(tokens_.old_logprob[begin + t]);
+  };
 
   double mean_log_ratio = 0;
   if (sequence) {
@@ -251,7 +262,8 @@ double GrpoLoss::range(int64_t begin, int64_t end, const float* logprob, const f
   for (int64_t t = begin; t < end;) {
     while (tokens_.begin[at_ + 1] <= t) ++at_;
     const int64_t stop = std::min(end, tokens_.begin[at_ + 1]);
-    loss += completion(at_, t, stop, logprob + (t - begin), entropy ? entropy + (t - begin) : nullptr, dlogprob + (t - begin));
+    loss += completion(at_, t, stop, logprob + (t - begin), entropy ? entropy + (t - begin) : nullptr,
+                       dlogprob + (t - begin));
     t = stop;
   }
   return loss;
@@ -270,7 +282,9 @@ GrpoLossSums GrpoLoss::sums() const {
   GrpoLossSums out = sums_;
   for (int64_t i = 0; i < tokens_.completions(); ++i) {
     if (tokens_.masked[i]) continue;
-    const auto units = options_.level == ImportanceLevel::sequence ? 1.0 : static_cast<double>(tokens_.begin[i + 1] - tokens_.begin[i]);
+    const auto units = options_.level == ImportanceLevel::sequence
+                           ? 1.0
+                           : static_cast<double>(tokens_.begin[i + 1] - tokens_.begin[i]);
     out.clip_units += units;
     out.clip_low += low_[i];
     out.clip_high += high_[i];
@@ -280,8 +294,8 @@ GrpoLossSums GrpoLoss::sums() const {
   return out;
 }
 
-std::vector<float> sampling_correction(SamplingCorrection mode, double cap, std::span<const int64_t> begin, std::span<const float> old_logprob,
-                                       std::span<const float> sampled_logprob) {
+std::vector<float> sampling_correction(SamplingCorrection mode, double cap, std::span<const int64_t> begin,
+                                       std::span<const float> old_logprob, std::span<const float> sampled_logprob) {
   if (mode == SamplingCorrection::none) return {};
   const bool sequence = mode == SamplingCorrection::sequence_truncate || mode == SamplingCorrection::sequence_mask;
   const bool mask = mode == SamplingCorrection::token_mask || mode == SamplingCorrection::sequence_mask;

@@ -1,11 +1,13 @@
 // The arithmetic of GRPO, free of models: advantages from rewards, and the loss of completion tokens with its gradient.
 //
-// GRPO (Shao et al. 2024, arXiv 2402.03300; DeepSeek-R1, arXiv 2501.12948): completions of one prompt form a group, A = (r - mean) / std over it, and
+// GRPO (Shao et al. 2024, arXiv 2402.03300; DeepSeek-R1, arXiv 2501.12948): completions of one prompt form a group, A =
+// (r - mean) / std over it, and
 //
-//   loss_t = -min(c A, clip(c, 1 - epsilon, 1 + epsilon_high) A) + beta * k3,   c = exp(logp - old),   k3 = exp(ref - logp) - (ref - logp) - 1
+//   loss_t = -min(c A, clip(c, 1 - epsilon, 1 + epsilon_high) A) + beta * k3,   c = exp(logp - old),   k3 = exp(ref -
+//   logp) - (ref - logp) - 1
 //
-// Settings carry TRL's names and give TRL's numbers (std with Bessel's correction plus 1e-4), with one difference: denominators are those of the whole
-// optimizer step, however it is cut into micro-batches.
+// Settings carry TRL's names and give TRL's numbers (std with Bessel's correction plus 1e-4), with one difference:
+// denominators are those of the whole optimizer step, however it is cut into micro-batches.
 #pragma once
 
 #include <cstdint>
@@ -15,21 +17,26 @@
 
 namespace tenon::rl {
 
-/// How token losses become one number, with N completions of lengths |o_i| in a step. What differs besides is said in brackets.
+/// How token losses become one number, with N completions of lengths |o_i| in a step. What differs besides is said in
+/// brackets.
 enum class GrpoLossType {
   grpo,     // mean over tokens of a completion, then over completions
   bnpo,     // mean over all tokens
   dr_grpo,  // sum / (N * max_completion_length) (Liu et al. 2025, arXiv 2503.20783)
-  dapo,     // mean over all tokens too (Yu et al. 2025, arXiv 2503.14476); TRL's bnpo takes each micro-batch's own mean, which we do not offer
-  cispo,    // as dapo [the clipped ratio weighs -A logp and has no gradient: MiniMax-M1, arXiv 2506.13585]
-  sapo,     // as grpo [a sigmoid of the ratio instead of the clip: arXiv 2511.20347]
-  luspo     // sum / N [sequence ratio: arXiv 2602.05261]
+  dapo,   // mean over all tokens too (Yu et al. 2025, arXiv 2503.14476); TRL's bnpo takes each micro-batch's own mean,
+          // which we do not offer
+  cispo,  // as dapo [the clipped ratio weighs -A logp and has no gradient: MiniMax-M1, arXiv 2506.13585]
+  sapo,   // as grpo [a sigmoid of the ratio instead of the clip: arXiv 2511.20347]
+  luspo   // sum / N [sequence ratio: arXiv 2602.05261]
 };
-enum class ImportanceLevel { token, sequence };  // sequence: the geometric mean of a completion's ratios (GSPO, arXiv 2507.18071)
+enum class ImportanceLevel {
+  token,
+  sequence
+};  // sequence: the geometric mean of a completion's ratios (GSPO, arXiv 2507.18071)
 enum class RewardScale { group, batch, none };
 enum class RewardAggregation { sum_then_normalize, normalize_then_sum };
-/// What to do where the sampler's probabilities are not those that training computes: weigh by exp(old - sampled), cut off at a cap, or leave out what
-/// lies above the cap; by token or by completion.
+/// What to do where the sampler's probabilities are not those that training computes: weigh by exp(old - sampled), cut
+/// off at a cap, or leave out what lies above the cap; by token or by completion.
 enum class SamplingCorrection { none, token_truncate, token_mask, sequence_truncate, sequence_mask };
 
 struct Advantages {
@@ -40,18 +47,18 @@ struct Advantages {
   std::vector<double> means, stds;  // per reward function, missing ones left out
 };
 
-/// rewards `[samples, functions]` row by row, NaN where a function gave none; samples of a group follow each other. A sample without any reward gets
-/// advantage 0 and does not count in its group.
-Advantages compute_advantages(std::span<const float> rewards, std::span<const float> weights, int64_t group_size, RewardScale scale,
-                              RewardAggregation aggregation = RewardAggregation::sum_then_normalize);
+/// rewards `[samples, functions]` row by row, NaN where a function gave none; samples of a group follow each other. A
+/// sample without any reward gets advantage 0 and does not count in its group.
+Advantages compute_advantages(std::span<const float> rewards, std::span<const float> weights, int64_t group_size,
+                              RewardScale scale, RewardAggregation aggregation = RewardAggregation::sum_then_normalize);
 
 struct GrpoLossOptions {
   GrpoLossType loss_type = GrpoLossType::grpo;
   ImportanceLevel level = ImportanceLevel::token;
-  double beta = 0;              // weight of the KL term
-  double epsilon = 0.2;         // lower clip
-  double epsilon_high = 0.2;    // upper clip; cispo: the cap of the ratio itself
-  double delta = 0;             // > 0: cap of the ratio before the clip, for negative advantages (two-sided clip)
+  double beta = 0;               // weight of the KL term
+  double epsilon = 0.2;          // lower clip
+  double epsilon_high = 0.2;     // upper clip; cispo: the cap of the ratio itself
+  double delta = 0;              // > 0: cap of the ratio before the clip, for negative advantages (two-sided clip)
   bool bias_correction = false;  // multiply k3 by the ratio, with its gradient
   int64_t max_completion_length = 256;
   double sapo_temperature_pos = 1.0, sapo_temperature_neg = 1.05;
@@ -59,8 +66,8 @@ struct GrpoLossOptions {
 
 /// The counts of one optimizer step that make its denominators.
 struct LossScale {
-  int64_t completions = 0;    // masked ones too
-  int64_t tokens = 0;         // of completions that are not masked
+  int64_t completions = 0;  // masked ones too
+  int64_t tokens = 0;       // of completions that are not masked
 };
 
 /// Completions laid one behind the other, and what is known of their tokens.
@@ -80,9 +87,9 @@ struct CompletionTokens {
 /// Sums over tokens that take part, for the log; they add up over micro-batches.
 struct GrpoLossSums {
   double tokens = 0, kl = 0, entropy = 0, old_difference = 0, old_difference_max = 0;
-  double clip_units = 0, clip_low = 0, clip_high = 0;       // units: tokens or completions, as the ratio's level is
-  double clip_low_min = 1, clip_high_max = 0;               // share in the completion with the smallest and the largest share
-  double ratio_clipped = 0;                                 // cispo: tokens with A > 0 above the cap
+  double clip_units = 0, clip_low = 0, clip_high = 0;  // units: tokens or completions, as the ratio's level is
+  double clip_low_min = 1, clip_high_max = 0;  // share in the completion with the smallest and the largest share
+  double ratio_clipped = 0;                    // cispo: tokens with A > 0 above the cap
   void add(const GrpoLossSums& other);
 };
 
@@ -93,7 +100,8 @@ class GrpoLoss {
 
   /// True when a token's loss needs that token alone, so that `range` may be used.
   bool tokenwise() const { return options_.level == ImportanceLevel::token; }
-  /// Tokens [begin, end), in rising order: their loss; dlogprob is filled. Arrays have end - begin values, entropy may be null.
+  /// Tokens [begin, end), in rising order: their loss; dlogprob is filled. Arrays have end - begin values, entropy may
+  /// be null.
   double range(int64_t begin, int64_t end, const float* logprob, const float* entropy, float* dlogprob);
   /// All tokens at once, at any level.
   double all(const float* logprob, const float* entropy, float* dlogprob);
@@ -120,7 +128,7 @@ class GrpoLoss {
 };
 
 /// Factors for CompletionTokens::correction; logprobs `[tokens]`. Ratios are cut off at `cap`.
-std::vector<float> sampling_correction(SamplingCorrection mode, double cap, std::span<const int64_t> begin, std::span<const float> old_logprob,
-                                       std::span<const float> sampled_logprob);
+std::vector<float> sampling_correction(SamplingCorrection mode, double cap, std::span<const int64_t> begin,
+                                       std::span<const float> old_logprob, std::span<const float> sampled_logprob);
 
 }  // namespace tenon::rl

@@ -23,7 +23,7 @@ struct PretrainOptions {
   double weight_decay = 0.01;
   double adam_beta1 = 0.9, adam_beta2 = 0.98, adam_epsilon = 1e-9;
   double max_grad_norm = 1;
-  int64_t tokens_per_micro_batch = 16384;
+  int64_t tokens_per_micro_batch = 4096;
   bool gradient_checkpointing = false;
   double router_bias_update_speed = 0;
   uint64_t seed = 42;
@@ -40,7 +40,8 @@ struct PretrainOptions {
 template <class V>
 void describe(V& v, PretrainOptions& o) {
   v.field("train_batch_size", o.train_batch_size, "sequences in one optimizer step");
-  v.field("max_length", o.max_length, "tokens of one sequence; longer documents are cut into several; 0: what the model can take");
+  v.field("max_length", o.max_length,
+          "tokens of one sequence; longer documents are cut into several; 0: what the model can take");
   v.field("concatenate", o.concatenate, "lay documents end to end and cut that into sequences of max_length");
   v.field("append_eos", o.append_eos, "put the end token behind each document that lacks it");
   v.field("max_steps", o.max_steps, "optimizer steps; 0: as many as num_train_epochs makes");

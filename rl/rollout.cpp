@@ -77,8 +77,9 @@ Rollout Rollout::load(const TrainerState& state) {
   r.old_logprob = get<float>(state, "old_logprob");
   r.ref_logprob = get<float>(state, "ref_logprob");
   r.correction = get<float>(state, "correction");
-  check(!r.begin.empty() && r.begin.back() == static_cast<int64_t>(r.tokens.size()) && r.advantage.size() + 1 == r.begin.size() &&
-            r.old_logprob.size() == r.tokens.size() && r.group_size > 0 && static_cast<int64_t>(r.rows.size()) * r.group_size == r.samples(),
+  check(!r.begin.empty() && r.begin.back() == static_cast<int64_t>(r.tokens.size()) &&
+            r.advantage.size() + 1 == r.begin.size() && r.old_logprob.size() == r.tokens.size() && r.group_size > 0 &&
+            static_cast<int64_t>(r.rows.size()) * r.group_size == r.samples(),
         "the rollout in the checkpoint does not fit together");
   const std::vector<int64_t> route_rows = get<int64_t>(state, "route_rows");
   if (!route_rows.empty()) {
@@ -99,7 +100,8 @@ int64_t input_length(const Rollout& rollout, int64_t sample, const std::vector<s
   return static_cast<int64_t>(prompts[rollout.row_of(sample)].size()) + rollout.length(sample) - 1;
 }
 
-CompletionBatch pack_completions(const Rollout& rollout, std::span<const int64_t> samples, const std::vector<std::vector<int32_t>>& prompts, Device device) {
+CompletionBatch pack_completions(const Rollout& rollout, std::span<const int64_t> samples,
+                                 const std::vector<std::vector<int32_t>>& prompts, Device device) {
   std::vector<std::vector<int32_t>> sequences;
   std::vector<int32_t> rows, targets;
   CompletionBatch out;
@@ -127,18 +129,23 @@ CompletionBatch pack_completions(const Rollout& rollout, std::span<const int64_t
   return out;
 }
 
-std::vector<float> completion_logprobs(models::Model& model, const Rollout& rollout, const std::vector<std::vector<int32_t>>& prompts, float temperature,
-                                       bool replay, int64_t tokens_per_micro_batch) {
+std::vector<float> completion_logprobs(models::Model& model, const Rollout& rollout,
+                                       const std::vector<std::vector<int32_t>>& prompts, float temperature, bool replay,
+                                       int64_t tokens_per_micro_batch) {
   NoGrad no_grad;
   std::vector<int64_t> samples(rollout.samples()), lengths;
   std::iota(samples.begin(), samples.end(), int64_t{0});
   for (int64_t i : samples) lengths.push_back(input_length(rollout, i, prompts));
   std::vector<float> out;
   for (auto [begin, end] : micro_batches(lengths, tokens_per_micro_batch)) {
-    CompletionBatch micro = pack_completions(rollout, std::span(samples).subspan(begin, end - begin), prompts, model.device());
+    CompletionBatch micro =
+        pack_completions(rollout, std::span(samples).subspan(begin, end - begin), prompts, model.device());
     if (replay && !micro.routes.layers.empty()) micro.batch.replay_routes = &micro.routes;
     const Var hidden = gather_rows(model.forward(micro.batch).hidden, micro.rows);
-    const auto values = token_logprobs(hidden, model.head_weight(), micro.targets, temperature).logprob.value().to(Device::cpu()).to_vector<float>();
+    const auto values = token_logprobs(hidden, model.head_weight(), micro.targets, temperature)
+                            .logprob.value()
+                            .to(Device::cpu())
+                            .to_vector<float>();
     out.insert(out.end(), values.begin(), values.end());
   }
   return out;

@@ -16,8 +16,10 @@ std::vector<const TokenizedExample*> pointers(const std::vector<TokenizedExample
 
 void SftOptions::validate() const {
   check(train_batch_size > 0, "train_batch_size {} must be positive", train_batch_size);
-  check(max_length == 0 || max_length > 1, "max_length {} must be at least 2, or 0 for what the model can take", max_length);
-  check(max_steps > 0 || num_train_epochs > 0, "one of max_steps {} and num_train_epochs {} must be positive", max_steps, num_train_epochs);
+  check(max_length == 0 || max_length > 1, "max_length {} must be at least 2, or 0 for what the model can take",
+        max_length);
+  check(max_steps > 0 || num_train_epochs > 0, "one of max_steps {} and num_train_epochs {} must be positive",
+        max_steps, num_train_epochs);
   check(eval_steps >= 0, "eval_steps {} must not be negative", eval_steps);
   trainer_options(*this).validate();
 }
@@ -28,7 +30,8 @@ int64_t length_limit(int64_t max_length, const models::Model& model) {
   return max_length > 0 ? std::min(max_length, longest) : longest;
 }
 
-SftTrainer::SftTrainer(models::Model& model, const SftDataset& data, SftOptions options) : model_(model), options_(std::move(options)) {
+SftTrainer::SftTrainer(models::Model& model, const SftDataset& data, SftOptions options)
+    : model_(model), options_(std::move(options)) {
   options_.validate();
   examples_ = tokenize(data);
 }
@@ -36,7 +39,8 @@ SftTrainer::SftTrainer(models::Model& model, const SftDataset& data, SftOptions 
 std::vector<TokenizedExample> SftTrainer::tokenize(const SftDataset& data) const {
   std::vector<TokenizedExample> out;
   for (const Row& row : data.rows())
-    out.push_back(tokenize_example(row, model_, length_limit(options_.max_length, model_), options_.completion_only_loss, options_.append_eos));
+    out.push_back(tokenize_example(row, model_, length_limit(options_.max_length, model_),
+                                   options_.completion_only_loss, options_.append_eos));
   return out;
 }
 
@@ -50,14 +54,18 @@ double SftTrainer::evaluate() {
 void SftTrainer::train() {
   const auto rows = static_cast<int64_t>(examples_.size());
   const TrainerOptions common = trainer_options(options_);
-  TrainingRun run(model_, common, with_settings(control_, "sft", options_), "sft", total_steps(options_.max_steps, options_.num_train_epochs, rows, options_.train_batch_size), *this);
+  TrainingRun run(model_, common, with_settings(control_, "sft", options_), "sft",
+                  total_steps(options_.max_steps, options_.num_train_epochs, rows, options_.train_batch_size), *this);
   RowOrder order(rows, options_.seed);
   while (run.next()) {
     std::vector<const TokenizedExample*> batch;
-    for (int64_t row : order.take(run.step() * options_.train_batch_size, options_.train_batch_size)) batch.push_back(&examples_[row]);
-    Metrics metrics = {{"epoch", static_cast<double>((run.step() + 1) * options_.train_batch_size) / static_cast<double>(rows)}};
+    for (int64_t row : order.take(run.step() * options_.train_batch_size, options_.train_batch_size))
+      batch.push_back(&examples_[row]);
+    Metrics metrics = {
+        {"epoch", static_cast<double>((run.step() + 1) * options_.train_batch_size) / static_cast<double>(rows)}};
     // The loss on held-out rows is that of the weights before this step's update.
-    if (!eval_.empty() && options_.eval_steps > 0 && run.step() % options_.eval_steps == 0) metrics.emplace_back("eval_loss", evaluate());
+    if (!eval_.empty() && options_.eval_steps > 0 && run.step() % options_.eval_steps == 0)
+      metrics.emplace_back("eval_loss", evaluate());
     const SupervisedLoss step = supervised_step(model_, run, common, batch);
     run.finish_step(step.loss, std::move(metrics));
   }

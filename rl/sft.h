@@ -24,7 +24,7 @@ struct SftOptions {
   double weight_decay = 0;
   double adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8;
   double max_grad_norm = 1;
-  int64_t tokens_per_micro_batch = 16384;
+  int64_t tokens_per_micro_batch = 4096;
   bool gradient_checkpointing = false;
   double router_bias_update_speed = 0;
   uint64_t seed = 42;
@@ -42,7 +42,8 @@ template <class V>
 void describe(V& v, SftOptions& o) {
   v.field("train_batch_size", o.train_batch_size, "examples in one optimizer step");
   v.field("max_length", o.max_length, "tokens of one example; longer ones lose their end; 0: what the model can take");
-  v.field("completion_only_loss", o.completion_only_loss, "no loss on the prompt, nor on turns that are not the assistant's");
+  v.field("completion_only_loss", o.completion_only_loss,
+          "no loss on the prompt, nor on turns that are not the assistant's");
   v.field("append_eos", o.append_eos, "put the end token behind a plain completion that lacks it");
   v.field("max_steps", o.max_steps, "optimizer steps; 0: as many as num_train_epochs makes");
   v.field("num_train_epochs", o.num_train_epochs, "passes over the examples");

@@ -18,7 +18,8 @@ void append(TokenizedExample& example, const std::vector<int32_t>& tokens, bool 
   example.learn.insert(example.learn.end(), tokens.size(), learn);
 }
 
-// The rendered conversation, encoded piece by piece between the edges of the assistant's turns: the pieces are what generation sees too.
+// The rendered conversation, encoded piece by piece between the edges of the assistant's turns: the pieces are what
+// generation sees too.
 TokenizedExample tokenize_conversation(const Row& row, const models::Model& model, bool completion_only) {
   const text::ChatTemplate* chat = model.chat_template();
   check(chat != nullptr, "{}: a conversation needs a chat template, which the model lacks", row.source);
@@ -49,7 +50,9 @@ std::vector<int64_t> input_lengths(std::span<const TokenizedExample* const> exam
 
 }  // namespace
 
-int64_t TokenizedExample::learned() const { return std::count_if(learn.begin() + 1, learn.end(), [](uint8_t l) { return l != 0; }); }
+int64_t TokenizedExample::learned() const {
+  return std::count_if(learn.begin() + 1, learn.end(), [](uint8_t l) { return l != 0; });
+}
 
 const text::Tokenizer& tokenizer_of(const models::Model& model) {
   const auto tokenizer = model.tokenizer();
@@ -64,22 +67,26 @@ int32_t end_token(const models::Model& model) {
   return static_cast<int32_t>(ids.front());
 }
 
-TokenizedExample tokenize_example(const Row& row, const models::Model& model, int64_t max_length, bool completion_only, bool append_eos) {
+TokenizedExample tokenize_example(const Row& row, const models::Model& model, int64_t max_length, bool completion_only,
+                                  bool append_eos) {
   TokenizedExample example;
   if (!row.messages.empty() && row.completion.empty()) {
     example = tokenize_conversation(row, model, completion_only);
   } else {
     const text::Tokenizer& tokenizer = tokenizer_of(model);
     const bool chat = !row.messages.empty();
-    append(example, tokenizer.encode(prompt_text(row, model.chat_template()), /*add_special_tokens=*/!chat), !completion_only);
+    append(example, tokenizer.encode(prompt_text(row, model.chat_template()), /*add_special_tokens=*/!chat),
+           !completion_only);
     append(example, tokenizer.encode(row.completion), true);
-    if (append_eos && (example.tokens.empty() || example.tokens.back() != end_token(model))) append(example, {end_token(model)}, true);
+    if (append_eos && (example.tokens.empty() || example.tokens.back() != end_token(model)))
+      append(example, {end_token(model)}, true);
   }
   if (max_length > 0 && static_cast<int64_t>(example.tokens.size()) > max_length) {
     example.tokens.resize(max_length);
     example.learn.resize(max_length);
   }
-  check(example.tokens.size() >= 2 && example.learned() > 0, "{}: nothing is left to learn within max_length {} of this row", row.source, max_length);
+  check(example.tokens.size() >= 2 && example.learned() > 0,
+        "{}: nothing is left to learn within max_length {} of this row", row.source, max_length);
   return example;
 }
 
@@ -98,7 +105,8 @@ TokenBatch pack_examples(std::span<const TokenizedExample* const> examples, Devi
   return out;
 }
 
-SupervisedLoss supervised_step(models::Model& model, TrainingRun& run, const TrainerOptions& options, std::span<const TokenizedExample* const> examples) {
+SupervisedLoss supervised_step(models::Model& model, TrainingRun& run, const TrainerOptions& options,
+                               std::span<const TokenizedExample* const> examples) {
   int64_t tokens = 0, learned = 0;
   for (const TokenizedExample* e : examples) {
     tokens += e->inputs();
@@ -108,7 +116,8 @@ SupervisedLoss supervised_step(models::Model& model, TrainingRun& run, const Tra
   SupervisedLoss out;
   for (auto [begin, end] : micro_batches(input_lengths(examples), options.tokens_per_micro_batch)) {
     const TokenBatch micro = pack_examples(examples.subspan(begin, end - begin), model.device());
-    const models::Forward f = model.forward(micro.batch, {.recompute = options.gradient_checkpointing, .router_losses = model.config().is_moe()});
+    const models::Forward f = model.forward(
+        micro.batch, {.recompute = options.gradient_checkpointing, .router_losses = model.config().is_moe()});
     const Tensor weight = Tensor::full({micro.tokens}, 1.0f / static_cast<float>(learned), DType::f32, model.device());
     Var loss = cross_entropy(f.hidden, model.head_weight(), micro.targets, &weight);
     const double share = static_cast<double>(micro.tokens) / static_cast<double>(tokens);
@@ -121,7 +130,8 @@ SupervisedLoss supervised_step(models::Model& model, TrainingRun& run, const Tra
   return out;
 }
 
-double supervised_loss(models::Model& model, std::span<const TokenizedExample* const> examples, int64_t tokens_per_micro_batch) {
+double supervised_loss(models::Model& model, std::span<const TokenizedExample* const> examples,
+                       int64_t tokens_per_micro_batch) {
   NoGrad no_grad;
   double sum = 0, learned = 0;
   for (auto [begin, end] : micro_batches(input_lengths(examples), tokens_per_micro_batch)) {

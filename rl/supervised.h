@@ -1,4 +1,5 @@
-// A step of training on given tokens: what pretraining, supervised fine-tuning and the supervised part of distillation share.
+// A step of training on given tokens: what pretraining, supervised fine-tuning and the supervised part of distillation
+// share.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,8 @@ namespace tenon::rl {
 class TrainingRun;
 struct TrainerOptions;
 
-/// An example as the model reads it. `learn[t]`: whether token t is to be predicted from those before it; never the first.
+/// An example as the model reads it. `learn[t]`: whether token t is to be predicted from those before it; never the
+/// first.
 struct TokenizedExample {
   std::vector<int32_t> tokens;
   std::vector<uint8_t> learn;
@@ -22,10 +24,11 @@ struct TokenizedExample {
   int64_t learned() const;
 };
 
-/// A conversation through the model's chat template, or prompt and completion as they are. With `completion_only` nothing is learned of the prompt nor of
-/// turns that are not the assistant's. `max_length` 0: no cut. Throws Error naming the row when nothing is left to learn or the model lacks a
-/// tokenizer or template.
-TokenizedExample tokenize_example(const Row& row, const models::Model& model, int64_t max_length, bool completion_only, bool append_eos);
+/// A conversation through the model's chat template, or prompt and completion as they are. With `completion_only`
+/// nothing is learned of the prompt nor of turns that are not the assistant's. `max_length` 0: no cut. Throws Error
+/// naming the row when nothing is left to learn or the model lacks a tokenizer or template.
+TokenizedExample tokenize_example(const Row& row, const models::Model& model, int64_t max_length, bool completion_only,
+                                  bool append_eos);
 
 /// The model's end token; Error where it has none.
 int32_t end_token(const models::Model& model);
@@ -35,7 +38,7 @@ const text::Tokenizer& tokenizer_of(const models::Model& model);
 /// Inputs and targets of some examples, packed without padding.
 struct TokenBatch {
   models::Batch batch;
-  Tensor targets;        // i32 [tokens]; -100 where nothing is learned
+  Tensor targets;  // i32 [tokens]; -100 where nothing is learned
   int64_t tokens = 0;
   int64_t learned = 0;
 };
@@ -46,10 +49,13 @@ struct SupervisedLoss {
   double load_balancing = 0;  // mean over tokens, without its coefficient; 0 for dense models
 };
 
-/// Forward and backward of one optimizer step: the mean of -log p over the learned tokens of all examples, in micro-batches.
-SupervisedLoss supervised_step(models::Model& model, TrainingRun& run, const TrainerOptions& options, std::span<const TokenizedExample* const> examples);
+/// Forward and backward of one optimizer step: the mean of -log p over the learned tokens of all examples, in
+/// micro-batches.
+SupervisedLoss supervised_step(models::Model& model, TrainingRun& run, const TrainerOptions& options,
+                               std::span<const TokenizedExample* const> examples);
 
 /// The same mean without training.
-double supervised_loss(models::Model& model, std::span<const TokenizedExample* const> examples, int64_t tokens_per_micro_batch);
+double supervised_loss(models::Model& model, std::span<const TokenizedExample* const> examples,
+                       int64_t tokens_per_micro_batch);
 
 }  // namespace tenon::rl

@@ -28,8 +28,8 @@ Schedule schedule_of(const TrainerOptions& o, int64_t total_steps) {
 }  // namespace
 
 void copy_weights(models::Model& to, models::Model& from, const std::string& where) {
-  check(to.params().all().size() == from.params().all().size(), "{}: the checkpoint has {} parameters, the model {}", where,
-        from.params().all().size(), to.params().all().size());
+  check(to.params().all().size() == from.params().all().size(), "{}: the checkpoint has {} parameters, the model {}",
+        where, from.params().all().size(), to.params().all().size());
   for (const auto& p : to.params().all()) p->assign(from.params().at(p->name()).value());
   for (const auto& [name, tensor] : to.params().buffers()) {
     ops::copy_into(*tensor, from.params().buffer(name));
@@ -66,8 +66,8 @@ Tensor TrainerState::tensor(const std::string& name) const {
   return {};
 }
 
-TrainingRun::TrainingRun(models::Model& model, const TrainerOptions& options, const RunControl& control, std::string kind, int64_t total_steps,
-                         Checkpointed& trainer)
+TrainingRun::TrainingRun(models::Model& model, const TrainerOptions& options, const RunControl& control,
+                         std::string kind, int64_t total_steps, Checkpointed& trainer)
     : model_(model),
       options_(options),
       control_(control),
@@ -106,7 +106,8 @@ bool TrainingRun::next() {
 void TrainingRun::finish_step(double loss, Metrics metrics, const std::function<void()>& updated) {
   const double rate = learning_rate();
   StepResult result{.grad_norm = NAN, .skipped = true};
-  if (std::isfinite(loss)) result = optimizer_.step(static_cast<float>(rate), static_cast<float>(options_.max_grad_norm));
+  if (std::isfinite(loss))
+    result = optimizer_.step(static_cast<float>(rate), static_cast<float>(options_.max_grad_norm));
   model_.params().zero_grad();
   if (!result.skipped && options_.router_bias_update_speed > 0) update_router_bias();
 
@@ -126,11 +127,13 @@ void TrainingRun::finish_step(double loss, Metrics metrics, const std::function<
   if (metrics_ && (step_ % options_.logging_steps == 0 || step_ == total_steps_)) metrics_->log(step_, all);
   if (control_.progress) {
     if (result.skipped)
-      control_.progress->message(fmt::format("step {}: {} is not finite, the step is skipped", step_, std::isfinite(loss) ? "the gradient" : "the loss"));
+      control_.progress->message(fmt::format("step {}: {} is not finite, the step is skipped", step_,
+                                             std::isfinite(loss) ? "the gradient" : "the loss"));
     control_.progress->update(step_, all);
   }
   check(skipped_in_a_row_ <= options_.max_skipped_steps,
-        "{}: {} steps in a row had a loss or gradient that is not finite (max_skipped_steps {}); the last checkpoint is from before them. A lower "
+        "{}: {} steps in a row had a loss or gradient that is not finite (max_skipped_steps {}); the last checkpoint "
+        "is from before them. A lower "
         "learning_rate or max_grad_norm may help",
         kind_, skipped_in_a_row_, options_.max_skipped_steps);
   // Skipped steps in a row are not saved over the checkpoint from before them.
@@ -146,20 +149,23 @@ void TrainingRun::count_expert_load(const std::vector<Tensor>& load) {
   }
 }
 
-// Load balancing without a loss (arXiv 2408.15664; DeepSeek-V3, arXiv 2412.19437, section 2.1.2): the selection bias of an expert with more than the mean
-// load falls by a fixed step, of one with less rises.
+// Load balancing without a loss (arXiv 2408.15664; DeepSeek-V3, arXiv 2412.19437, section 2.1.2): the selection bias of
+// an expert with more than the mean load falls by a fixed step, of one with less rises.
 void TrainingRun::update_router_bias() {
   size_t layer = 0;
   for (const auto& [name, bias] : model_.params().buffers()) {
     if (!name.ends_with("e_score_correction_bias") || layer >= expert_load_.size()) continue;
     const std::vector<int64_t>& load = expert_load_[layer++];
     Tensor host = bias->to(Device::cpu());
-    check(host.numel() == static_cast<int64_t>(load.size()), "{}: {} biases, loads of {} experts", name, host.numel(), load.size());
+    check(host.numel() == static_cast<int64_t>(load.size()), "{}: {} biases, loads of {} experts", name, host.numel(),
+          load.size());
     double mean = 0;
     for (int64_t l : load) mean += static_cast<double>(l) / static_cast<double>(load.size());
     for (size_t e = 0; e < load.size(); ++e) {
       const double excess = static_cast<double>(load[e]) - mean;
-      host.data<float>()[e] -= static_cast<float>(options_.router_bias_update_speed * (excess > 0 ? 1 : excess < 0 ? -1 : 0));
+      host.data<float>()[e] -= static_cast<float>(options_.router_bias_update_speed * (excess > 0   ? 1
+                                                                                       : excess < 0 ? -1
+                                                                                                    : 0));
     }
     if (!host.shares_storage(*bias)) ops::copy_into(*bias, host);
     bias->bump_version();
@@ -188,10 +194,10 @@ void TrainingRun::save() {
         TrainerState state;
         trainer_.save_state(state);
         if (!state.tensors.empty()) save_safetensors(dir + "/" + kTensorsFile, state.tensors);
-        const Json json = {{"trainer", kind_},           {"global_step", step_},
-                           {"max_steps", total_steps_},  {"num_tokens", num_tokens_},
-                           {"skipped_steps", skipped_},  {"skipped_in_a_row", skipped_in_a_row_},
-                           {"seed", options_.seed},      {"state", state.integers}};
+        const Json json = {{"trainer", kind_},          {"global_step", step_},
+                           {"max_steps", total_steps_}, {"num_tokens", num_tokens_},
+                           {"skipped_steps", skipped_}, {"skipped_in_a_row", skipped_in_a_row_},
+                           {"seed", options_.seed},     {"state", state.integers}};
         write_file_atomically(dir + "/" + kStateFile, json.dump(2) + "\n");
         trainer_.save_files(dir);
       },
@@ -219,10 +225,12 @@ void TrainingRun::resume() {
     copy_weights(model_, saved, dir);
   }
   const Safetensors optimizer = Safetensors::open(dir + "/" + kOptimizerFile);
-  optimizer_.load_state([&](const std::string& name) { return optimizer.contains(name) ? optimizer.tensor(name) : Tensor(); });
+  optimizer_.load_state(
+      [&](const std::string& name) { return optimizer.contains(name) ? optimizer.tensor(name) : Tensor(); });
   if (std::filesystem::exists(dir + "/" + kTensorsFile)) {
     const Safetensors tensors = Safetensors::open(dir + "/" + kTensorsFile);
-    for (const SafetensorsEntry& entry : tensors.entries()) state.tensors.emplace_back(entry.name, tensors.tensor(entry.name));
+    for (const SafetensorsEntry& entry : tensors.entries())
+      state.tensors.emplace_back(entry.name, tensors.tensor(entry.name));
   }
   trainer_.load_state(state);
   trainer_.load_files(dir);

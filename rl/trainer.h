@@ -1,9 +1,10 @@
-// What the trainers share: the optimizer step with its schedule and clipping, steps that are skipped, metrics, checkpoints and resuming, a clean stop.
+// What the trainers share: the optimizer step with its schedule and clipping, steps that are skipped, metrics,
+// checkpoints and resuming, a clean stop.
 //
 // A trainer's loop is
 //
-//   TrainingRun run(model, options, control, "sft", total_steps, *this);   // resumes where the run folder holds a checkpoint
-//   while (run.next()) {
+//   TrainingRun run(model, options, control, "sft", total_steps, *this);   // resumes where the run folder holds a
+//   checkpoint while (run.next()) {
 //     ... forward and backward of the step's micro-batches ...
 //     run.finish_step(loss, metrics);
 //   }
@@ -36,12 +37,12 @@ namespace tenon::rl {
 struct TrainerOptions {
   double learning_rate = 1e-5;
   ScheduleKind lr_scheduler_type = ScheduleKind::constant;
-  double warmup_ratio = 0;    // share of the steps
-  double min_lr_rate = 0;     // floor as a share of learning_rate
+  double warmup_ratio = 0;  // share of the steps
+  double min_lr_rate = 0;   // floor as a share of learning_rate
   double weight_decay = 0;
   double adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8;
   double max_grad_norm = 1;
-  int64_t tokens_per_micro_batch = 16384;
+  int64_t tokens_per_micro_batch = 4096;
   bool gradient_checkpointing = false;
   double router_bias_update_speed = 0;
   uint64_t seed = 42;
@@ -83,7 +84,8 @@ TrainerOptions trainer_options(const O& o) {
 template <class V, class O>
 void describe_training(V& v, O& o) {
   v.field("learning_rate", o.learning_rate, "peak learning rate");
-  v.choice("lr_scheduler_type", o.lr_scheduler_type, {"constant", "linear", "cosine"}, "how the learning rate falls after the warm-up");
+  v.choice("lr_scheduler_type", o.lr_scheduler_type, {"constant", "linear", "cosine"},
+           "how the learning rate falls after the warm-up");
   v.field("warmup_ratio", o.warmup_ratio, "share of the steps over which the learning rate rises");
   v.field("min_lr_rate", o.min_lr_rate, "floor of the learning rate, as a share of the peak");
   v.field("weight_decay", o.weight_decay, "decoupled weight decay of matrices");
@@ -91,14 +93,18 @@ void describe_training(V& v, O& o) {
   v.field("adam_beta2", o.adam_beta2, "decay of AdamW's second moment");
   v.field("adam_epsilon", o.adam_epsilon, "AdamW's epsilon");
   v.field("max_grad_norm", o.max_grad_norm, "gradients are scaled down to this global norm; 0: never");
-  v.field("tokens_per_micro_batch", o.tokens_per_micro_batch, "tokens that are trained on at once; memory grows with it, results do not depend on it but for rounding");
-  v.field("gradient_checkpointing", o.gradient_checkpointing, "compute layers again in the backward instead of keeping their values");
-  v.field("router_bias_update_speed", o.router_bias_update_speed, "step of the routing bias that balances experts (DeepSeek-V3); 0: leave it");
+  v.field("tokens_per_micro_batch", o.tokens_per_micro_batch,
+          "tokens that are trained on at once; memory grows with it, results do not depend on it but for rounding");
+  v.field("gradient_checkpointing", o.gradient_checkpointing,
+          "compute layers again in the backward instead of keeping their values");
+  v.field("router_bias_update_speed", o.router_bias_update_speed,
+          "step of the routing bias that balances experts (DeepSeek-V3); 0: leave it");
   v.field("seed", o.seed, "seed of data order and sampling");
   v.field("logging_steps", o.logging_steps, "metrics are written every so many steps");
   v.field("save_steps", o.save_steps, "a checkpoint every so many steps; 0: at the end only");
   v.field("save_total_limit", o.save_total_limit, "checkpoints that are kept; 0: all");
-  v.field("max_skipped_steps", o.max_skipped_steps, "steps skipped in a row for a loss or gradient that is not finite before the run stops");
+  v.field("max_skipped_steps", o.max_skipped_steps,
+          "steps skipped in a row for a loss or gradient that is not finite before the run stops");
   v.field("output_dir", o.output_dir, "folder of the run; none: nothing is written");
   v.field("tensorboard", o.tensorboard, "also write TensorBoard event files");
 }
@@ -141,14 +147,17 @@ class Checkpointed {
   virtual void load_files(const std::string&) {}
 };
 
-/// Gives `to` every parameter and buffer of `from`, by name. Error naming `where` when they are not those of the same model.
+/// Gives `to` every parameter and buffer of `from`, by name. Error naming `where` when they are not those of the same
+/// model.
 void copy_weights(models::Model& to, models::Model& from, const std::string& where);
 
 class TrainingRun {
  public:
-  /// `kind` names the trainer in messages and checkpoints. Opens the run folder (none when output_dir is empty) and takes up its newest checkpoint:
-  /// weights, optimizer, counters and `trainer`'s own state. Throws Error for a checkpoint of another kind of trainer or another model.
-  TrainingRun(models::Model& model, const TrainerOptions& options, const RunControl& control, std::string kind, int64_t total_steps, Checkpointed& trainer);
+  /// `kind` names the trainer in messages and checkpoints. Opens the run folder (none when output_dir is empty) and
+  /// takes up its newest checkpoint: weights, optimizer, counters and `trainer`'s own state. Throws Error for a
+  /// checkpoint of another kind of trainer or another model.
+  TrainingRun(models::Model& model, const TrainerOptions& options, const RunControl& control, std::string kind,
+              int64_t total_steps, Checkpointed& trainer);
   ~TrainingRun();
 
   /// Whether there is another step. Begins its clock.
@@ -157,8 +166,9 @@ class TrainingRun {
   int64_t step() const { return step_; }
   int64_t total_steps() const { return total_steps_; }
   double learning_rate() const { return schedule_.at(step_); }
-  /// The backward of this step's loss is through. Updates the weights, or skips where loss or gradient is not finite; logs; saves when it is time.
-  /// `updated` runs after the update and before the step is saved. Throws Error after max_skipped_steps skipped in a row.
+  /// The backward of this step's loss is through. Updates the weights, or skips where loss or gradient is not finite;
+  /// logs; saves when it is time. `updated` runs after the update and before the step is saved. Throws Error after
+  /// max_skipped_steps skipped in a row.
   void finish_step(double loss, Metrics metrics, const std::function<void()>& updated = {});
   /// Tokens of the step, for num_tokens and tokens_per_second.
   void count_tokens(int64_t tokens) { step_tokens_ += tokens; }
@@ -177,7 +187,6 @@ class TrainingRun {
   void resume();
   void save();
   void update_router_bias();
-
 
   models::Model& model_;
   TrainerOptions options_;

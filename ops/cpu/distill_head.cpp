@@ -27,7 +27,8 @@ TENON_CLONES float forward_block(float* s, const float* t, int64_t n, Row row) {
   float sum = 0;
 #pragma omp simd reduction(+ : sum)
   for (int64_t v = 0; v < n; ++v) {
-    const float log_s = s[v] * row.inverse_temperature - row.student_lse, log_t = t[v] * row.inverse_temperature - row.teacher_lse;
+    const float log_s = s[v] * row.inverse_temperature - row.student_lse,
+                log_t = t[v] * row.inverse_temperature - row.teacher_lse;
     const float p_t = vexp(log_t);
     sum += p_t * (log_t - log_s);
     s[v] = vexp(log_s) - p_t;
@@ -40,7 +41,8 @@ TENON_CLONES Sums reverse_block(float* s, float* t, int64_t n, Row row) {
   float sum = 0;
 #pragma omp simd reduction(+ : sum)
   for (int64_t v = 0; v < n; ++v) {
-    const float log_s = s[v] * row.inverse_temperature - row.student_lse, log_t = t[v] * row.inverse_temperature - row.teacher_lse;
+    const float log_s = s[v] * row.inverse_temperature - row.student_lse,
+                log_t = t[v] * row.inverse_temperature - row.teacher_lse;
     const float p_s = vexp(log_s), ratio = log_s - log_t;
     sum += p_s * ratio;
     s[v] = p_s;
@@ -54,7 +56,8 @@ TENON_CLONES Sums mixed_block(float* s, float* t, int64_t n, Row row, float beta
   float from_teacher = 0, from_student = 0;
 #pragma omp simd reduction(+ : from_teacher, from_student)
   for (int64_t v = 0; v < n; ++v) {
-    const float log_s = s[v] * row.inverse_temperature - row.student_lse, log_t = t[v] * row.inverse_temperature - row.teacher_lse;
+    const float log_s = s[v] * row.inverse_temperature - row.student_lse,
+                log_t = t[v] * row.inverse_temperature - row.teacher_lse;
     const float p_s = vexp(log_s), p_t = vexp(log_t);
     const float m = beta * p_t + (1 - beta) * p_s;
     const float log_m = vlog(m > 1e-37f ? m : 1e-37f);  // where both are nothing, so is what they multiply
@@ -76,7 +79,8 @@ TENON_CLONES void centre_row(float* s, const float* t, int64_t n, float mean, fl
   for (int64_t v = 0; v < n; ++v) s[v] = factor * s[v] * (t[v] - mean);
 }
 
-float divergence_row(float* s, float* t, int64_t n, float beta, float inverse_temperature, float weight, bool gradient) {
+float divergence_row(float* s, float* t, int64_t n, float beta, float inverse_temperature, float weight,
+                     bool gradient) {
   const Row row{inverse_temperature, static_cast<float>(sum_logits(s, n, inverse_temperature, false).lse()),
                 static_cast<float>(sum_logits(t, n, inverse_temperature, false).lse())};
   double divergence = 0, student = 0;
@@ -102,12 +106,13 @@ float divergence_row(float* s, float* t, int64_t n, float beta, float inverse_te
 
 }  // namespace
 
-void divergence_rows(Tensor& student, Tensor& teacher, float beta, float inverse_temperature, const float* token_weight, float* divergence,
-                     bool gradient) {
+void divergence_rows(Tensor& student, Tensor& teacher, float beta, float inverse_temperature, const float* token_weight,
+                     float* divergence, bool gradient) {
   const int64_t n = student.dim(1);
   parallel_for(student.dim(0), std::max<int64_t>(1, 4096 / std::max<int64_t>(1, n)), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r)
-      divergence[r] = divergence_row(student.row<float>(r), teacher.row<float>(r), n, beta, inverse_temperature, token_weight[r], gradient);
+      divergence[r] = divergence_row(student.row<float>(r), teacher.row<float>(r), n, beta, inverse_temperature,
+                                     token_weight[r], gradient);
   });
 }
 

@@ -35,30 +35,32 @@ TEST(Graph, CustomOp) {
   Var x = leaf({1, -2, 3});
   backward(sum(square(x)));
   EXPECT_EQ(grad_of(x), (std::vector<float>{2, -4, 6}));
-  const GradientCheck r = gradient_check([](const std::vector<Var>& in) { return square(in[0]); }, {Tensor::from<float>({1, -2, 3}, {3})});
+  const GradientCheck r =
+      gradient_check([](const std::vector<Var>& in) { return square(in[0]); }, {Tensor::from<float>({1, -2, 3}, {3})});
   EXPECT_LT(r.max_error, 1e-4) << r.worst;
 }
 
 TEST(Graph, GradientCheckFindsAWrongGradient) {
   auto wrong = [](const std::vector<Var>& in) {
-    return record("wrong", {in[0]}, ops::mul(in[0].value(), in[0].value()), [x = in[0].saved()](GradContext& g) { g.add(0, ops::mul(g.dy(), x)); });
+    return record("wrong", {in[0]}, ops::mul(in[0].value(), in[0].value()),
+                  [x = in[0].saved()](GradContext& g) { g.add(0, ops::mul(g.dy(), x)); });
   };
   EXPECT_GT(gradient_check(wrong, {Tensor::from<float>({1, -2, 3}, {3})}).max_error, 0.4);
 }
 
 TEST(Graph, GradientsOfOneValueUsedOftenAreSummed) {
   Var x = leaf({1, 2});
-  Var y = mul(x, x);           // inner value with three consumers
+  Var y = mul(x, x);  // inner value with three consumers
   Var z = add(add(y, y), scale(y, 3));
-  backward(sum(z));            // 5 x^2
+  backward(sum(z));  // 5 x^2
   EXPECT_EQ(grad_of(x), (std::vector<float>{10, 20}));
 }
 
 TEST(Graph, PassedThroughGradientIsNotWrittenInto) {
   Var x = leaf({1, 2});
   Var a = scale(x, 1), b = scale(x, 1);
-  Var s = add(a, b);           // hands the same tensor to a and b
-  Var t = add(s, square(a));   // and a gets more
+  Var s = add(a, b);          // hands the same tensor to a and b
+  Var t = add(s, square(a));  // and a gets more
   backward(sum(t));
   EXPECT_EQ(grad_of(x), (std::vector<float>{4, 6}));  // 1 + 1 + 2x
 }
@@ -98,13 +100,15 @@ TEST(Graph, NothingIsKeptWithoutGradients) {
   EXPECT_TRUE(square(x).requires_grad());
   EXPECT_FALSE(square(x.detach()).requires_grad());
   EXPECT_NE(error_of([&] { backward(sum(square(x.detach()))); }).find("requires a gradient"), std::string::npos);
-  EXPECT_NE(error_of([&] { backward(Var(Tensor::zeros({2}, DType::f32), true)); }).find("one number"), std::string::npos);
+  EXPECT_NE(error_of([&] { backward(Var(Tensor::zeros({2}, DType::f32), true)); }).find("one number"),
+            std::string::npos);
   EXPECT_NE(error_of([&] { Var(Tensor::zeros({2}, DType::i32), true); }).find("i32"), std::string::npos);
 }
 
 TEST(Graph, GradientOfTheWrongShapeNamesTheOp) {
   Var x = leaf({3, 4});
-  Var y = record("bad", {x}, ops::scale(x.value(), 2), [](GradContext& g) { g.add(0, Tensor::zeros({3}, DType::f32)); });
+  Var y =
+      record("bad", {x}, ops::scale(x.value(), 2), [](GradContext& g) { g.add(0, Tensor::zeros({3}, DType::f32)); });
   const std::string message = error_of([&] { backward(sum(y)); });
   EXPECT_NE(message.find("backward of bad"), std::string::npos) << message;
   EXPECT_NE(message.find("[3]"), std::string::npos) << message;

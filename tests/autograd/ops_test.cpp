@@ -1,5 +1,6 @@
-// Every differentiable op against differences of its own values. The kernels' gradients are compared with double references in the op table; here it is
-// the wiring: which gradient goes to which input, views, broadcasting, buffers that are added to.
+// Every differentiable op against differences of its own values. The kernels' gradients are compared with double
+// references in the op table; here it is the wiring: which gradient goes to which input, views, broadcasting, buffers
+// that are added to.
 #include <gtest/gtest.h>
 
 #include "../../autograd/autograd.h"
@@ -16,13 +17,15 @@ constexpr double kTolerance = 1e-3;
 
 Tensor normal(const Shape& shape, uint64_t stream = 0, float mean = 0, float std = 1) {
   Tensor t = Tensor::empty(shape, DType::f32);
-  for (int64_t i = 0; i < t.numel(); ++i) t.data<float>()[i] = mean + std * random_normal({11, stream}, static_cast<uint64_t>(i));
+  for (int64_t i = 0; i < t.numel(); ++i)
+    t.data<float>()[i] = mean + std * random_normal({11, stream}, static_cast<uint64_t>(i));
   return t;
 }
 
 Tensor positive(const Shape& shape, uint64_t stream = 0) {
   Tensor t = Tensor::empty(shape, DType::f32);
-  for (int64_t i = 0; i < t.numel(); ++i) t.data<float>()[i] = 0.5f + random_uniform({12, stream}, static_cast<uint64_t>(i));
+  for (int64_t i = 0; i < t.numel(); ++i)
+    t.data<float>()[i] = 0.5f + random_uniform({12, stream}, static_cast<uint64_t>(i));
   return t;
 }
 
@@ -81,12 +84,23 @@ TEST(Ops, Matmul) {
                        {normal(ta ? Shape{2, 4, 3} : Shape{2, 3, 4}), normal(tb ? Shape{2, 5, 4} : Shape{2, 4, 5}, 1)});
   expect_gradients([](auto& in) { return matmul(in[0], in[1]); }, {normal({2, 3, 4}), normal({4, 5}, 1)});
   // A value used twice: the second product adds to the first one's gradient.
-  expect_gradients([](auto& in) { Var x = scale(in[0], 1); return add(matmul(x, in[1]), matmul(x, in[1])); }, {normal({3, 4}), normal({4, 5}, 1)});
+  expect_gradients(
+      [](auto& in) {
+        Var x = scale(in[0], 1);
+        return add(matmul(x, in[1]), matmul(x, in[1]));
+      },
+      {normal({3, 4}), normal({4, 5}, 1)});
 }
 
 TEST(Ops, Linear) {
-  expect_gradients([](auto& in) { return linear(in[0], in[1], &in[2]); }, {normal({2, 3, 4}), normal({5, 4}, 1), normal({5}, 2)});
-  expect_gradients([](auto& in) { Var x = scale(in[0], 2); return add(linear(x, in[1]), linear(x, in[1])); }, {normal({3, 4}), normal({5, 4}, 1)});
+  expect_gradients([](auto& in) { return linear(in[0], in[1], &in[2]); },
+                   {normal({2, 3, 4}), normal({5, 4}, 1), normal({5}, 2)});
+  expect_gradients(
+      [](auto& in) {
+        Var x = scale(in[0], 2);
+        return add(linear(x, in[1]), linear(x, in[1]));
+      },
+      {normal({3, 4}), normal({5, 4}, 1)});
   // A weight that is the result of another op (an adapter): its gradient goes on.
   expect_gradients([](auto& in) { return linear(in[0], add(in[1], matmul(in[2], in[3]))); },
                    {normal({3, 4}), normal({5, 4}, 1), normal({5, 2}, 2), normal({2, 4}, 3)});
@@ -95,7 +109,12 @@ TEST(Ops, Linear) {
 TEST(Ops, ViewsSlicesConcatenation) {
   expect_gradients([](auto& in) { return reshape(in[0], {3, -1}); }, {normal({2, 6})});
   expect_gradients([](auto& in) { return mul(slice(in[0], 1, 1, 3), slice(in[0], 1, 2, 4)); }, {normal({3, 4})});
-  expect_gradients([](auto& in) { Var x = scale(in[0], 2); return mul(slice(x, 0, 0, 2), slice(x, 0, 1, 3)); }, {normal({3, 4})});
+  expect_gradients(
+      [](auto& in) {
+        Var x = scale(in[0], 2);
+        return mul(slice(x, 0, 0, 2), slice(x, 0, 1, 3));
+      },
+      {normal({3, 4})});
   expect_gradients(
       [](auto& in) {
         const int64_t sizes[] = {1, 3, 2};
@@ -109,7 +128,12 @@ TEST(Ops, ViewsSlicesConcatenation) {
 
 TEST(Ops, GatherAndEmbedding) {
   expect_gradients([](auto& in) { return gather_rows(in[0], ids({2, 0, 2})); }, {normal({3, 4})});
-  expect_gradients([](auto& in) { Var x = scale(in[0], 2); return mul(gather_rows(x, ids({2, 0, 2})), x); }, {normal({3, 4})});
+  expect_gradients(
+      [](auto& in) {
+        Var x = scale(in[0], 2);
+        return mul(gather_rows(x, ids({2, 0, 2})), x);
+      },
+      {normal({3, 4})});
   expect_gradients([](auto& in) { return embedding(in[0], ids({1, 1, 0})); }, {normal({4, 3})});
 }
 
@@ -120,11 +144,13 @@ TEST(Ops, CastConvertsTheGradientBack) {
   backward(sum(mul(y, y)));
   const Tensor rounded = ops::cast(y.value(), DType::f32);
   for (int64_t i = 0; i < 8; ++i)  // 2x, rounded to bf16 twice on its way
-    EXPECT_NEAR(x.grad().data<float>()[i], 2 * rounded.data<float>()[i], 0.02 * std::abs(rounded.data<float>()[i]) + 1e-6);
+    EXPECT_NEAR(x.grad().data<float>()[i], 2 * rounded.data<float>()[i],
+                0.02 * std::abs(rounded.data<float>()[i]) + 1e-6);
 }
 
 TEST(Ops, Activations) {
-  for (Activation kind : {Activation::silu, Activation::gelu, Activation::gelu_tanh, Activation::sigmoid, Activation::softplus, Activation::tanh})
+  for (Activation kind : {Activation::silu, Activation::gelu, Activation::gelu_tanh, Activation::sigmoid,
+                          Activation::softplus, Activation::tanh})
     expect_gradients([kind](auto& in) { return activation(kind, in[0]); }, {normal({3, 5})});
   expect_gradients([](auto& in) { return swiglu(in[0], in[1]); }, {normal({3, 5}), normal({3, 5}, 1)});
   expect_gradients([](auto& in) { return softmax(in[0]); }, {normal({3, 5})});
@@ -148,8 +174,11 @@ TEST(Ops, RopeAndAttention) {
   for (bool interleaved : {false, true})
     expect_gradients([&](auto& in) { return rope(in[0], table, ids({0, 3, 1}), interleaved); }, {normal({3, 2, 6})});
   // Two packed sequences, two query heads sharing one key head.
-  expect_gradients([](auto& in) { return attention(in[0], in[1], in[2], ids({0, 3, 5}), {.scale = 0.5f}); },
-                   {normal({5, 2, 4}), normal({5, 1, 4}, 1), normal({5, 1, 4}, 2)});
+  expect_gradients(
+      [](auto& in) {
+        return attention(in[0], in[1], in[2], ids({0, 3, 5}), {.scale = 0.5f});
+      },
+      {normal({5, 2, 4}), normal({5, 1, 4}, 1), normal({5, 1, 4}, 2)});
 }
 
 TEST(Ops, MixtureOfExperts) {
@@ -170,7 +199,8 @@ TEST(Ops, MixtureOfExperts) {
         Var hidden = swiglu(grouped_linear(rows, in[1], plan), grouped_linear(rows, in[2], plan));
         return unpermute(grouped_linear(hidden, in[3], plan), route(in[4], nullptr, softmax2, &experts).weights, plan);
       },
-      {normal({3, 5}), normal({4, 6, 5}, 1, 0, 0.5f), normal({4, 6, 5}, 2, 0, 0.5f), normal({4, 5, 6}, 3, 0, 0.5f), logits});
+      {normal({3, 5}), normal({4, 6, 5}, 1, 0, 0.5f), normal({4, 6, 5}, 2, 0, 0.5f), normal({4, 5, 6}, 3, 0, 0.5f),
+       logits});
 }
 
 TEST(Ops, Head) {
@@ -192,7 +222,9 @@ TEST(Ops, Head) {
       }
       return loss;
     };
-    expect_gradients([&](auto& in) { return scale(token_loss(in[0], in[1], targets, temperature, false, squares).loss, 0.3f); }, inputs);
+    expect_gradients(
+        [&](auto& in) { return scale(token_loss(in[0], in[1], targets, temperature, false, squares).loss, 0.3f); },
+        inputs);
   }
 }
 
@@ -201,7 +233,11 @@ TEST(Ops, DistillLoss) {
   const Var teacher_weight(normal({7, 3}, 6));
   for (float beta : {0.0f, 0.4f, 1.0f})
     expect_gradients(
-        [&](auto& in) { return scale(distill_loss(in[0], in[1], teacher_hidden, teacher_weight, weight, {.beta = beta, .temperature = 0.8f}), 0.5f); },
+        [&](auto& in) {
+          return scale(
+              distill_loss(in[0], in[1], teacher_hidden, teacher_weight, weight, {.beta = beta, .temperature = 0.8f}),
+              0.5f);
+        },
         {normal({4, 5}), normal({7, 5}, 1)});
 }
 
@@ -215,7 +251,8 @@ TEST(Ops, CrossEntropy) {
   const Tensor log_p = log_softmax(logits).value();
   const float* p = log_p.data<float>();
   const float expected = -(p[1] + p[2 * 7 + 0] + p[3 * 7 + 3]) / 3;
-  EXPECT_NEAR(cross_entropy(Var(inputs[0]), Var(inputs[1]), ids({1, -100, 0, 3})).value().item<float>(), expected, 1e-5);
+  EXPECT_NEAR(cross_entropy(Var(inputs[0]), Var(inputs[1]), ids({1, -100, 0, 3})).value().item<float>(), expected,
+              1e-5);
   EXPECT_THROW(cross_entropy(Var(inputs[0]), Var(inputs[1]), ids({-100, -100, -100, -100})), Error);
   EXPECT_THROW(cross_entropy(Var(inputs[0]), Var(inputs[1]), ids({1})), Error);
 }

@@ -81,7 +81,8 @@ TEST(Parameters, Names) {
   store.create("model.norm.weight", {2}, DType::f32);
   EXPECT_NE(error_of([&] { store.at("model.norm.wieght"); }).find("'model.norm.weight'"), std::string::npos);
   EXPECT_NE(error_of([&] { store.create("model.norm.weight", {2}, DType::f32); }).find("already"), std::string::npos);
-  EXPECT_NE(error_of([&] { store.at("model.norm.weight").assign(Tensor::zeros({3}, DType::f32)); }).find("[3]"), std::string::npos);
+  EXPECT_NE(error_of([&] { store.at("model.norm.weight").assign(Tensor::zeros({3}, DType::f32)); }).find("[3]"),
+            std::string::npos);
   EXPECT_EQ(store.numel(), 6);
   EXPECT_NE(store.memory_report().find("6 parameters"), std::string::npos);
   store.create_buffer("bias", {4});
@@ -111,7 +112,9 @@ TEST(AdamW, AgreesWithPyTorch) {
     for (int64_t step = 0; step < 5; ++step) {
       set_grad(p, grads.select(0, step).to_vector<float>());
       optimizer.step(static_cast<float>(o.number("lr")));
-      for (int64_t i = 0; i < 7; ++i) EXPECT_NEAR(p.value().data<float>()[i], after[step * 7 + i], 2e-6) << name << " step " << step;  // f32 against f64
+      for (int64_t i = 0; i < 7; ++i)
+        EXPECT_NEAR(p.value().data<float>()[i], after[step * 7 + i], 2e-6)
+            << name << " step " << step;  // f32 against f64
     }
   }
 }
@@ -186,7 +189,7 @@ TEST(AdamW, GoesOnFromItsStateBitForBit) {
 TEST(Schedule, AgreesWithTransformers) {
   for (const std::string& name : Oracle::names("schedule.")) {
     Oracle o(name);
-    Schedule s{.kind = schedule_kind_from_name(name.find("linear") != std::string::npos     ? "linear"
+    Schedule s{.kind = schedule_kind_from_name(name.find("linear") != std::string::npos   ? "linear"
                                                : name.find("cosine") != std::string::npos ? "cosine"
                                                                                           : "constant"),
                .learning_rate = o.number("lr"),

@@ -35,17 +35,22 @@ E pick(const Json& settings, const char* key, const std::map<std::string, E>& na
   return names.at(settings.value(key, std::string(otherwise)));
 }
 
-const std::map<std::string, RewardScale> kScales = {{"group", RewardScale::group}, {"batch", RewardScale::batch}, {"none", RewardScale::none}};
-const std::map<std::string, RewardAggregation> kAggregations = {{"sum_then_normalize", RewardAggregation::sum_then_normalize},
-                                                                {"normalize_then_sum", RewardAggregation::normalize_then_sum}};
-const std::map<std::string, GrpoLossType> kTypes = {{"grpo", GrpoLossType::grpo},   {"bnpo", GrpoLossType::bnpo},   {"dr_grpo", GrpoLossType::dr_grpo},
-                                                    {"dapo", GrpoLossType::dapo},   {"cispo", GrpoLossType::cispo}, {"sapo", GrpoLossType::sapo},
+const std::map<std::string, RewardScale> kScales = {
+    {"group", RewardScale::group}, {"batch", RewardScale::batch}, {"none", RewardScale::none}};
+const std::map<std::string, RewardAggregation> kAggregations = {
+    {"sum_then_normalize", RewardAggregation::sum_then_normalize},
+    {"normalize_then_sum", RewardAggregation::normalize_then_sum}};
+const std::map<std::string, GrpoLossType> kTypes = {{"grpo", GrpoLossType::grpo},       {"bnpo", GrpoLossType::bnpo},
+                                                    {"dr_grpo", GrpoLossType::dr_grpo}, {"dapo", GrpoLossType::dapo},
+                                                    {"cispo", GrpoLossType::cispo},     {"sapo", GrpoLossType::sapo},
                                                     {"luspo", GrpoLossType::luspo}};
-const std::map<std::string, ImportanceLevel> kLevels = {{"token", ImportanceLevel::token}, {"sequence", ImportanceLevel::sequence}};
-const std::map<std::string, SamplingCorrection> kCorrections = {{"token_truncate", SamplingCorrection::token_truncate},
-                                                                {"token_mask", SamplingCorrection::token_mask},
-                                                                {"sequence_truncate", SamplingCorrection::sequence_truncate},
-                                                                {"sequence_mask", SamplingCorrection::sequence_mask}};
+const std::map<std::string, ImportanceLevel> kLevels = {{"token", ImportanceLevel::token},
+                                                        {"sequence", ImportanceLevel::sequence}};
+const std::map<std::string, SamplingCorrection> kCorrections = {
+    {"token_truncate", SamplingCorrection::token_truncate},
+    {"token_mask", SamplingCorrection::token_mask},
+    {"sequence_truncate", SamplingCorrection::sequence_truncate},
+    {"sequence_mask", SamplingCorrection::sequence_mask}};
 
 TEST(Advantages, AgreeWithTrl) {
   for (const Json& c : oracle().at("advantages")) {
@@ -53,10 +58,12 @@ TEST(Advantages, AgreeWithTrl) {
     const Json& table = oracle().at("rewards").at(c.at("rewards").get<std::string>());
     std::vector<float> weights(table[0].size(), 1.0f);
     if (s.contains("reward_weights")) weights = s["reward_weights"].get<std::vector<float>>();
-    const Advantages a = compute_advantages(rewards_of(table), weights, 4, pick(s, "scale_rewards", kScales, "group"),
-                                            pick(s, "multi_objective_aggregation", kAggregations, "sum_then_normalize"));
+    const Advantages a =
+        compute_advantages(rewards_of(table), weights, 4, pick(s, "scale_rewards", kScales, "group"),
+                           pick(s, "multi_objective_aggregation", kAggregations, "sum_then_normalize"));
     const auto expected = c.at("advantages").get<std::vector<double>>();
-    for (size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(a.advantage[i], expected[i], 2e-6) << c["rewards"] << s << " sample " << i;  // TRL's are f32
+    for (size_t i = 0; i < expected.size(); ++i)
+      EXPECT_NEAR(a.advantage[i], expected[i], 2e-6) << c["rewards"] << s << " sample " << i;  // TRL's are f32
     EXPECT_NEAR(a.mean, c.at("metrics").at("reward").get<double>(), 1e-6) << c["rewards"] << s;
     EXPECT_NEAR(a.std, c.at("metrics").at("reward_std").get<double>(), 1e-6) << c["rewards"] << s;
     EXPECT_NEAR(a.frac_zero_std, c.at("metrics").at("frac_reward_zero_std").get<double>(), 1e-6) << c["rewards"] << s;
@@ -66,7 +73,8 @@ TEST(Advantages, AgreeWithTrl) {
 TEST(Advantages, BadInput) {
   EXPECT_THROW(compute_advantages(std::vector<float>{1, 2, 3}, std::vector<float>{1}, 2, RewardScale::group), Error);
   EXPECT_THROW(compute_advantages(std::vector<float>{1, 2}, std::vector<float>{}, 2, RewardScale::group), Error);
-  const Advantages none = compute_advantages(std::vector<float>{NAN, NAN}, std::vector<float>{1}, 2, RewardScale::group);
+  const Advantages none =
+      compute_advantages(std::vector<float>{NAN, NAN}, std::vector<float>{1}, 2, RewardScale::group);
   EXPECT_EQ(none.advantage, (std::vector<float>{0, 0}));
 }
 
@@ -107,8 +115,8 @@ struct Case {
     if (options().beta != 0) out.ref_logprob = flat("ref_logps", first, last);
     if (settings.value("vllm", false))
       out.correction = sampling_correction(pick(settings, "vllm_importance_sampling_mode", kCorrections, ""),
-                                           settings.at("vllm_importance_sampling_clip_max").get<double>(), out.begin, flat("old_logps", first, last),
-                                           flat("sampling_logps", first, last));
+                                           settings.at("vllm_importance_sampling_clip_max").get<double>(), out.begin,
+                                           flat("old_logps", first, last), flat("sampling_logps", first, last));
     return out;
   }
 };
@@ -133,7 +141,8 @@ TEST(GrpoLoss, AgreesWithTrl) {
       const size_t first = part * 8 / parts, last = (part + 1) * 8 / parts;
       // Denominators of the whole step; only bnpo's are TRL's micro-batch's own, times the number of micro-batches.
       LossScale scale = whole;
-      if (options.loss_type == GrpoLossType::bnpo) scale.tokens = test.tokens(first, last).scale().tokens * static_cast<int64_t>(parts);
+      if (options.loss_type == GrpoLossType::bnpo)
+        scale.tokens = test.tokens(first, last).scale().tokens * static_cast<int64_t>(parts);
       const auto logprob = test.flat("logps", first, last), entropy = test.flat("entropies", first, last);
       std::vector<float> dlogprob(logprob.size());
       GrpoLoss loss(options, test.tokens(first, last), scale);
@@ -143,7 +152,8 @@ TEST(GrpoLoss, AgreesWithTrl) {
       size_t t = 0;
       for (size_t i = first; i < last; ++i)
         for (int64_t j = 0; j < test.length(i); ++j, ++t)
-          EXPECT_NEAR(dlogprob[t], json.at("grad_logps")[i][j].get<double>(), 1e-6) << test.settings << " completion " << i << " token " << j;
+          EXPECT_NEAR(dlogprob[t], json.at("grad_logps")[i][j].get<double>(), 1e-6)
+              << test.settings << " completion " << i << " token " << j;
 
       if (loss.tokenwise()) {  // in pieces that do not respect completions: the same
         GrpoLoss again(options, test.tokens(first, last), scale);

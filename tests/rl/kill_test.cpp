@@ -1,4 +1,5 @@
-// A training process is killed at random moments, again and again, and resumed until it ends: weights and metrics are those of a run left alone.
+// A training process is killed at random moments, again and again, and resumed until it ends: weights and metrics are
+// those of a run left alone.
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <spawn.h>
@@ -73,10 +74,11 @@ TEST(Kill, ResumesToTheSameResult) {
   for (int attempt = 0; attempt < 200; ++attempt) {
     const pid_t pid = start_child(dir / "killed");
     // A little longer each time, so that it comes to an end on a slow machine too.
-    const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(30 + rng.below(60) + 10 * attempt);
+    const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(30 + rng.below(60) + attempt * attempt);
     int status = 0;
     pid_t ended = 0;
-    while (!(ended = waitpid(pid, &status, WNOHANG)) && std::chrono::steady_clock::now() < until) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    while (!(ended = waitpid(pid, &status, WNOHANG)) && std::chrono::steady_clock::now() < until)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
     if (!ended) {
       kill(pid, SIGKILL);
       waitpid(pid, &status, 0);

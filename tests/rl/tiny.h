@@ -15,10 +15,11 @@ namespace tenon::testing {
 
 inline std::shared_ptr<const text::Tokenizer> tiny_tokenizer() {
   const std::vector<std::string> special = {"<pad>", "<bos>", "<eos>"};
-  const std::vector<std::string> words = {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
-                                          "plus", "minus", "is",  "what",  "yes",  "no",   "a",   "b"};
-  return text::Tokenizer::from_json(text::word_level_tokenizer_json(special, words, "<pad>"), "tiny",
-                                    text::tokenizer_config_json({.bos = "<bos>", .eos = "<eos>", .pad = "<pad>", .unk = ""}));
+  const std::vector<std::string> words = {"zero", "one",  "two",   "three", "four", "five", "six", "seven", "eight",
+                                          "nine", "plus", "minus", "is",    "what", "yes",  "no",  "a",     "b"};
+  return text::Tokenizer::from_json(
+      text::word_level_tokenizer_json(special, words, "<pad>"), "tiny",
+      text::tokenizer_config_json({.bos = "<bos>", .eos = "<eos>", .pad = "<pad>", .unk = ""}));
 }
 
 struct TinyOptions {
@@ -51,7 +52,8 @@ inline models::Model tiny_model(const TinyOptions& o = {}) {
     c.routing = {.top_k = 2, .score = ops::RouterScore::sigmoid};
     c.routing_bias = true;
   }
-  models::Model model = models::create(c, {.dtype = o.dtype, .seed = o.seed, .initializer = models::Initializer::fan_in});
+  models::Model model =
+      models::create(c, {.dtype = o.dtype, .seed = o.seed, .initializer = models::Initializer::fan_in});
   model.set_tokenizer(tiny_tokenizer());
   return model;
 }
@@ -79,7 +81,8 @@ inline rl::Row example(std::string prompt, std::string completion) {
 
 /// Sums of two digits, spelled out.
 inline std::vector<std::pair<std::string, std::string>> sums() {
-  const std::vector<std::string> digits = {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"};
+  const std::vector<std::string> digits = {"zero", "one", "two",   "three", "four",
+                                           "five", "six", "seven", "eight", "nine"};
   std::vector<std::pair<std::string, std::string>> out;
   for (size_t a = 0; a < 5; ++a)
     for (size_t b = 0; b < 5; ++b) out.emplace_back("what is " + digits[a] + " plus " + digits[b], digits[a + b]);
@@ -108,7 +111,8 @@ inline rl::PromptDataset sum_prompts() {
 inline std::vector<rl::MetricsLine> timeless_metrics(const std::string& run) {
   std::vector<rl::MetricsLine> lines = rl::read_metrics(run + "/metrics.jsonl");
   for (rl::MetricsLine& line : lines)
-    std::erase_if(line.values, [](const auto& v) { return v.first.ends_with("_time") || v.first.ends_with("per_second"); });
+    std::erase_if(line.values,
+                  [](const auto& v) { return v.first.ends_with("_time") || v.first.ends_with("per_second"); });
   return lines;
 }
 

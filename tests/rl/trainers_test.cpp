@@ -37,12 +37,14 @@ void expect_same_metrics(const std::string& a, const std::string& b) {
     for (size_t j = 0; j < left[i].values.size(); ++j) {
       EXPECT_EQ(left[i].values[j].first, right[i].values[j].first);
       const double x = left[i].values[j].second, y = right[i].values[j].second;
-      EXPECT_TRUE(x == y || (std::isnan(x) && std::isnan(y))) << left[i].values[j].first << " of step " << left[i].step << ": " << x << " and " << y;
+      EXPECT_TRUE(x == y || (std::isnan(x) && std::isnan(y)))
+          << left[i].values[j].first << " of step " << left[i].step << ": " << x << " and " << y;
     }
   }
 }
 
-// Runs `train(model, folder, steps)` once in one go and once cut after `cut` steps, with the second half in a new model, and compares weights and metrics.
+// Runs `train(model, folder, steps)` once in one go and once cut after `cut` steps, with the second half in a new
+// model, and compares weights and metrics.
 template <class Make, class Train>
 void expect_resumes_bit_for_bit(Make&& make, Train&& train, int64_t cut, int64_t steps) {
   TempDir dir;
@@ -73,15 +75,18 @@ TEST(Pretrain, LearnsItsDocuments) {
   TempDir dir;
   models::Model model = tiny_model();
   const TextDataset data = sum_documents();
-  PretrainTrainer trainer(model, data, {.train_batch_size = 25, .max_steps = 60, .save_steps = 0, .output_dir = dir / "run"});
+  PretrainTrainer trainer(model, data,
+                          {.train_batch_size = 25, .max_steps = 60, .save_steps = 0, .output_dir = dir / "run"});
   trainer.train();
   const auto lines = read_metrics(dir / "run/metrics.jsonl");
   ASSERT_EQ(lines.size(), 60u);
   EXPECT_NEAR(metric(lines.front(), "loss"), std::log(24), 1.5);
-  EXPECT_LT(metric(lines.back(), "loss"), 0.8);  // half of the words are the same in all documents, the digits are drawn
+  EXPECT_LT(metric(lines.back(), "loss"),
+            0.8);  // half of the words are the same in all documents, the digits are drawn
   EXPECT_EQ(metric(lines.back(), "num_tokens"), 60 * 25 * 6);  // six words and the end; the first is not predicted
-  for (const char* file : {"settings.toml", "report.html", "checkpoint-60/config.json", "checkpoint-60/model.safetensors", "checkpoint-60/optimizer.safetensors",
-                           "checkpoint-60/trainer_state.json", "checkpoint-60/tokenizer.json"})
+  for (const char* file :
+       {"settings.toml", "report.html", "checkpoint-60/config.json", "checkpoint-60/model.safetensors",
+        "checkpoint-60/optimizer.safetensors", "checkpoint-60/trainer_state.json", "checkpoint-60/tokenizer.json"})
     EXPECT_TRUE(std::filesystem::exists(dir / "run" + "/" + file)) << file;
 }
 
@@ -90,7 +95,13 @@ TEST(Pretrain, MicroBatchesChangeNothingButRounding) {
     TempDir dir;
     models::Model model = tiny_model({.experts = true});
     const TextDataset data = sum_documents();
-    PretrainTrainer(model, data, {.train_batch_size = 25, .max_steps = 5, .tokens_per_micro_batch = tokens, .save_steps = 0, .output_dir = dir / "run"}).train();
+    PretrainTrainer(model, data,
+                    {.train_batch_size = 25,
+                     .max_steps = 5,
+                     .tokens_per_micro_batch = tokens,
+                     .save_steps = 0,
+                     .output_dir = dir / "run"})
+        .train();
     return metric(read_metrics(dir / "run/metrics.jsonl").back(), "loss");
   };
   EXPECT_NEAR(loss_after(100000), loss_after(16), 1e-4);
@@ -100,7 +111,8 @@ TEST(Pretrain, RecomputingLayersChangesNothing) {
   auto train = [](bool checkpointing) {
     models::Model model = tiny_model({.experts = true});
     const TextDataset data = sum_documents();
-    PretrainTrainer(model, data, {.train_batch_size = 8, .max_steps = 3, .gradient_checkpointing = checkpointing}).train();
+    PretrainTrainer(model, data, {.train_batch_size = 8, .max_steps = 3, .gradient_checkpointing = checkpointing})
+        .train();
     return weights_of(model);
   };
   EXPECT_EQ(train(false), train(true));
@@ -126,11 +138,18 @@ TEST(Pretrain, DocumentsAreCutAndConcatenated) {
   TempDir dir;
   const TextDataset data = TextDataset::from_texts({"one two three four five six", "seven"});
   auto tokens = [&](bool concatenate, const std::string& run) {
-    PretrainTrainer(model, data, {.train_batch_size = 2, .max_length = 4, .concatenate = concatenate, .max_steps = 1, .save_steps = 0, .output_dir = dir / run})
+    PretrainTrainer(model, data,
+                    {.train_batch_size = 2,
+                     .max_length = 4,
+                     .concatenate = concatenate,
+                     .max_steps = 1,
+                     .save_steps = 0,
+                     .output_dir = dir / run})
         .train();
     return metric(read_metrics(dir / run + "/metrics.jsonl").back(), "num_tokens");
   };
-  // Apart: 4 + 3 tokens with the end, then 2: the first two sequences of that order have 3 + 2, 3 + 1 or 2 + 1 inputs; together 4 + 4 + 1 (dropped).
+  // Apart: 4 + 3 tokens with the end, then 2: the first two sequences of that order have 3 + 2, 3 + 1 or 2 + 1 inputs;
+  // together 4 + 4 + 1 (dropped).
   EXPECT_EQ(tokens(true, "together"), 6);
   EXPECT_LE(tokens(false, "apart"), 5);
   PretrainOptions bad{.max_length = 1000};
@@ -142,7 +161,12 @@ TEST(Sft, LearnsCompletionsOnly) {
   models::Model model = tiny_model();
   const SftDataset data = sum_examples();
   SftTrainer trainer(model, data,
-                     {.train_batch_size = 25, .max_steps = 80, .eval_steps = 20, .learning_rate = 5e-3, .save_steps = 0, .output_dir = dir / "run"});
+                     {.train_batch_size = 25,
+                      .max_steps = 80,
+                      .eval_steps = 20,
+                      .learning_rate = 5e-3,
+                      .save_steps = 0,
+                      .output_dir = dir / "run"});
   trainer.set_eval(data);
   const double before = trainer.evaluate();
   trainer.train();
@@ -204,23 +228,26 @@ TEST(Resume, SftBitForBit) {
                              4, 8);
 }
 
-// Cut inside a rollout (four minibatches each), with a reference that moves, routes that are replayed, and a reward that would not give the same again.
+// Cut inside a rollout (four minibatches each), with a reference that moves, routes that are replayed, and a reward
+// that would not give the same again.
 TEST(Resume, GrpoBitForBitWithinARollout) {
   const PromptDataset data = sum_prompts();
   for (bool experts : {false, true})
-    expect_resumes_bit_for_bit([&] { return tiny_model({.experts = experts}); },
-                               [&](models::Model& model, const std::string& dir, int64_t steps) {
-                                 GrpoOptions options = grpo_options(dir, steps);
-                                 options.beta = 0.05;
-                                 options.sync_ref_model = true;
-                                 options.ref_model_sync_steps = 3;
-                                 options.ref_model_mixup_alpha = 0.5;
-                                 GrpoTrainer trainer(model, data, options);
-                                 trainer.reward("yes", says_yes);
-                                 trainer.reward("length", [](const Sample& s) { return static_cast<float>(s.completion_tokens.size()); }, 0.1f);
-                                 trainer.train();
-                               },
-                               6, 11);
+    expect_resumes_bit_for_bit(
+        [&] { return tiny_model({.experts = experts}); },
+        [&](models::Model& model, const std::string& dir, int64_t steps) {
+          GrpoOptions options = grpo_options(dir, steps);
+          options.beta = 0.05;
+          options.sync_ref_model = true;
+          options.ref_model_sync_steps = 3;
+          options.ref_model_mixup_alpha = 0.5;
+          GrpoTrainer trainer(model, data, options);
+          trainer.reward("yes", says_yes);
+          trainer.reward(
+              "length", [](const Sample& s) { return static_cast<float>(s.completion_tokens.size()); }, 0.1f);
+          trainer.train();
+        },
+        6, 11);
 }
 
 TEST(Resume, DistillBitForBitOnPolicyToo) {
@@ -250,9 +277,13 @@ TEST(Resume, ACheckpointOfAnotherTrainerOrModelIsRefused) {
   const TextDataset documents = sum_documents();
   const SftDataset examples = sum_examples();
   PretrainTrainer(model, documents, {.train_batch_size = 4, .max_steps = 1, .output_dir = dir / "run"}).train();
-  EXPECT_NE(error_of([&] { SftTrainer(model, examples, {.max_steps = 2, .output_dir = dir / "run"}).train(); }).find("pretrain"), std::string::npos);
+  EXPECT_NE(error_of([&] {
+              SftTrainer(model, examples, {.max_steps = 2, .output_dir = dir / "run"}).train();
+            }).find("pretrain"),
+            std::string::npos);
   models::Model larger = tiny_model({.layers = 3});
-  const std::string message = error_of([&] { PretrainTrainer(larger, documents, {.max_steps = 2, .output_dir = dir / "run"}).train(); });
+  const std::string message =
+      error_of([&] { PretrainTrainer(larger, documents, {.max_steps = 2, .output_dir = dir / "run"}).train(); });
   EXPECT_NE(message.find("checkpoint-1"), std::string::npos) << message;
 }
 
@@ -282,7 +313,10 @@ TEST(Run, OldCheckpointsArePruned) {
   TempDir dir;
   models::Model model = tiny_model();
   const TextDataset data = sum_documents();
-  PretrainTrainer(model, data, {.train_batch_size = 4, .max_steps = 7, .save_steps = 2, .save_total_limit = 2, .output_dir = dir / "run"}).train();
+  PretrainTrainer(
+      model, data,
+      {.train_batch_size = 4, .max_steps = 7, .save_steps = 2, .save_total_limit = 2, .output_dir = dir / "run"})
+      .train();
   EXPECT_EQ(RunFolder(dir / "run").checkpoints(), (std::vector<int64_t>{6, 7}));
 }
 
@@ -294,7 +328,9 @@ TEST(Run, StepsThatAreNotFiniteAreSkippedAndThenStop) {
   model.params().at("model.norm.weight").changed();
   const auto before = weights_of(model);
   const TextDataset data = sum_documents();
-  PretrainTrainer trainer(model, data, {.train_batch_size = 4, .max_steps = 20, .save_steps = 1, .max_skipped_steps = 3, .output_dir = dir / "run"});
+  PretrainTrainer trainer(
+      model, data,
+      {.train_batch_size = 4, .max_steps = 20, .save_steps = 1, .max_skipped_steps = 3, .output_dir = dir / "run"});
   const std::string message = error_of([&] { trainer.train(); });
   EXPECT_NE(message.find("4 steps in a row"), std::string::npos) << message;
   const auto lines = read_metrics(dir / "run/metrics.jsonl");
@@ -307,12 +343,17 @@ TEST(Run, StepsThatAreNotFiniteAreSkippedAndThenStop) {
 TEST(Options, ContradictionsAreNamed) {
   models::Model model = tiny_model();
   const PromptDataset data = sum_prompts();
-  EXPECT_NE(error_of([&] { GrpoTrainer(model, data, {.num_generations = 5, .generation_batch_size = 16}); }).find("multiple"), std::string::npos);
-  EXPECT_NE(error_of([&] { GrpoTrainer(model, data, {.loss_type = GrpoLossType::luspo}); }).find("sequence"), std::string::npos);
+  EXPECT_NE(
+      error_of([&] { GrpoTrainer(model, data, {.num_generations = 5, .generation_batch_size = 16}); }).find("multiple"),
+      std::string::npos);
+  EXPECT_NE(error_of([&] { GrpoTrainer(model, data, {.loss_type = GrpoLossType::luspo}); }).find("sequence"),
+            std::string::npos);
   EXPECT_NE(error_of([&] { GrpoTrainer(model, data, {.sync_ref_model = true}); }).find("beta"), std::string::npos);
-  EXPECT_NE(error_of([&] { GrpoTrainer(model, data, {.learning_rate = -1}); }).find("learning_rate"), std::string::npos);
+  EXPECT_NE(error_of([&] { GrpoTrainer(model, data, {.learning_rate = -1}); }).find("learning_rate"),
+            std::string::npos);
   EXPECT_NE(error_of([&] { GrpoTrainer(model, data, {}).train(); }).find("no reward"), std::string::npos);
-  EXPECT_NE(error_of([&] { GrpoTrainer(model, data, {.max_prompt_length = 2}); }).find("max_prompt_length"), std::string::npos);
+  EXPECT_NE(error_of([&] { GrpoTrainer(model, data, {.max_prompt_length = 2}); }).find("max_prompt_length"),
+            std::string::npos);
   std::string words;
   for (int i = 0; i < 64; ++i) words += "one ";
   const PromptDataset endless = PromptDataset::from_rows({make_row(words)});
@@ -394,7 +435,14 @@ TEST(Distill, StudentComesToAgreeWithItsTeacher) {
     TempDir dir;
     models::Model student = tiny_model();
     DistillTrainer(student, teacher, data,
-                   {.train_batch_size = 25, .beta = beta, .lmbda = 0.3, .max_new_tokens = 6, .max_steps = 80, .learning_rate = 5e-3, .save_steps = 0, .output_dir = dir / "run"})
+                   {.train_batch_size = 25,
+                    .beta = beta,
+                    .lmbda = 0.3,
+                    .max_new_tokens = 6,
+                    .max_steps = 80,
+                    .learning_rate = 5e-3,
+                    .save_steps = 0,
+                    .output_dir = dir / "run"})
         .train();
     const auto lines = read_metrics(dir / "run/metrics.jsonl");
     EXPECT_LT(metric(lines.back(), "divergence"), 0.5 * metric(lines.front(), "divergence")) << beta;
