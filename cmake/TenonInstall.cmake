@@ -6,12 +6,18 @@ if(TARGET tenon_cli)
   install(TARGETS tenon_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
 
-# Headers of kernels and those that need a third-party library stay inside.
+# Public headers: not those of kernels and programs, nor those that say at their top that they are internal, because they need
+# a third-party library.
 foreach(floor IN LISTS TENON_FLOORS)
-  install(DIRECTORY ${PROJECT_SOURCE_DIR}/${floor} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/tenon
-          FILES_MATCHING PATTERN "*.h"
-          PATTERN "cpu" EXCLUDE PATTERN "cli" EXCLUDE PATTERN "examples" EXCLUDE PATTERN "recipes" EXCLUDE
-          PATTERN "check.h" EXCLUDE PATTERN "json.h" EXCLUDE PATTERN "internal" EXCLUDE)
+  file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/${floor}/*.h)
+  list(FILTER headers EXCLUDE REGEX "^(ops/cpu|ops/cuda|rl/cli|rl/examples)/")
+  foreach(header IN LISTS headers)
+    file(STRINGS ${PROJECT_SOURCE_DIR}/${header} top LIMIT_COUNT 12 REGEX "^//")
+    if(NOT top MATCHES "Internal")
+      get_filename_component(folder ${header} DIRECTORY)
+      install(FILES ${PROJECT_SOURCE_DIR}/${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/tenon/${folder})
+    endif()
+  endforeach()
 endforeach()
 
 set(TENON_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/tenon)

@@ -21,6 +21,13 @@ foreach(floor IN LISTS TENON_FLOORS)
   gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60 PROPERTIES LABELS ${floor} TIMEOUT 300)
 endforeach()
 
+# Reads the sources; links nothing of them.
+add_executable(tenon_tests_layering ${PROJECT_SOURCE_DIR}/tests/layering/layering_test.cpp)
+tenon_private_options(tenon_tests_layering)
+target_compile_definitions(tenon_tests_layering PRIVATE TENON_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+target_link_libraries(tenon_tests_layering PRIVATE GTest::gtest_main)
+gtest_discover_tests(tenon_tests_layering DISCOVERY_MODE PRE_TEST PROPERTIES LABELS layering TIMEOUT 60)
+
 # A separate project that finds an installed Tenon, or has it as a subdirectory. The floors must be complete, and no sanitizer in
 # them, which the host would have to share.
 if(TENON_INSTALL AND NOT TENON_SANITIZE AND "rl" IN_LIST TENON_FLOORS)

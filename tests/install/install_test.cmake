@@ -32,6 +32,7 @@ if(MODE STREQUAL "find")
   run("compiling all installed headers" ${COMPILER} -std=c++20 -Wall -Wextra -Wno-missing-field-initializers -Werror
       -I${work}/prefix/include -fsyntax-only ${work}/all.cpp)
 else()
+  string(REPLACE ";" " " OPTIONS "${OPTIONS}")
   run("configuring the host" ${configure} -DTENON_TREE=${SOURCE} "-DHOST_OPTIONS=${OPTIONS}"
       "-DCMAKE_CXX_FLAGS_RELEASE=${RELEASE_FLAGS}")
 endif()

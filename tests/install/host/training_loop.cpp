@@ -28,7 +28,7 @@ int main(int argc, char** argv) try {
   trainer.reward("brief", is_brief, /*weight=*/0.2f);
   trainer.train();
 
-  models::load(dir + "/run/checkpoint-3/model");
+  models::load(dir + "/run/checkpoint-3");
   std::cout << "training loop: ok\n";
 } catch (const tenon::Error& e) {
   std::cerr << e.what() << '\n';
