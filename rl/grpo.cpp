@@ -35,6 +35,14 @@ GrpoLossOptions loss_options(const GrpoOptions& o) {
           .max_completion_length = o.max_completion_length};
 }
 
+// A stop string ends a completion and is no part of its text; its tokens are trained on all the same.
+std::string before_stop(std::string text, const std::vector<std::string>& stop) {
+  size_t end = text.size();
+  for (const std::string& s : stop) end = std::min(end, text.find(s));
+  text.resize(end);
+  return text;
+}
+
 void add_length_metrics(Metrics& metrics, const Rollout& rollout) {
   double sum = 0, longest = 0, shortest = INFINITY, ended = 0, ended_sum = 0;
   for (int64_t i = 0; i < rollout.samples(); ++i) {
@@ -201,12 +209,13 @@ Metrics GrpoTrainer::score_rollout(TrainingRun& run) {
   std::vector<Sample> samples;
   for (int64_t i = 0; i < rollout.samples(); ++i) {
     const Row& row = data_[rollout.row_of(i)];
-    samples.push_back({.row = row,
-                       .prompt = prompt_text(row, model_.chat_template()),
-                       .completion = tokenizer.decode(rollout.completion(i), /*skip_special=*/true),
-                       .prompt_tokens = prompts_[rollout.row_of(i)],
-                       .completion_tokens = rollout.completion(i),
-                       .finished = rollout.finished[i] != 0});
+    samples.push_back(
+        {.row = row,
+         .prompt = prompt_text(row, model_.chat_template()),
+         .completion = before_stop(tokenizer.decode(rollout.completion(i), /*skip_special=*/true), options_.stop),
+         .prompt_tokens = prompts_[rollout.row_of(i)],
+         .completion_tokens = rollout.completion(i),
+         .finished = rollout.finished[i] != 0});
   }
   const size_t functions = rewards_.size();
   std::vector<float> scores(samples.size() * functions), weights;

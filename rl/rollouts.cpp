@@ -11,7 +11,8 @@ EncodedPrompt encode_prompt(const Row& row, const models::Model& model) {
   check(tokenizer != nullptr, "{}: the model has no tokenizer to read the prompt with", row.source.empty() ? "prompt" : row.source);
   EncodedPrompt out;
   out.text = prompt_text(row, row.messages.empty() ? nullptr : model.chat_template());
-  out.tokens = tokenizer->encode(out.text, false);
+  // As training does: a plain text gets the tokens that the tokenizer puts around texts, a template has written its own.
+  out.tokens = tokenizer->encode(out.text, /*add_special_tokens=*/row.messages.empty());
   check(!out.tokens.empty(), "{}: the prompt is empty", row.source.empty() ? "prompt" : row.source);
   return out;
 }

@@ -411,6 +411,27 @@ TEST(Grpo, EveryVariantTrains) {
             -0.3);
 }
 
+TEST(Grpo, StopStringsEndACompletionAndAreNotShown) {
+  models::Model model = tiny_model();
+  const PromptDataset data = sum_prompts();
+  GrpoOptions options = grpo_options("", 1);
+  options.stop = {"yes", "one"};
+  GrpoTrainer trainer(model, data, options);
+  int stopped = 0;
+  trainer.reward("none", [&](const Sample& s) {
+    EXPECT_EQ(s.completion.find("yes"), std::string::npos);
+    EXPECT_EQ(s.completion.find("one"), std::string::npos);
+    const std::string last = model.tokenizer()->token(s.completion_tokens.back());
+    if (last == "yes" || last == "one") {
+      EXPECT_TRUE(s.finished);
+      ++stopped;
+    }
+    return 0.0f;
+  });
+  trainer.train();
+  EXPECT_GT(stopped, 0);
+}
+
 TEST(Grpo, EqualRewardsAndMissingRewardsAreStillSteps) {
   TempDir dir;
   models::Model model = tiny_model();
