@@ -92,6 +92,8 @@ TEST(Kill, ResumesToTheSameResult) {
   EXPECT_GE(killed, 3);
   models::Model whole = models::load(dir / "whole/checkpoint-24"), resumed = models::load(dir / "killed/checkpoint-24");
   EXPECT_EQ(weights_of(whole), weights_of(resumed));
+  for (const auto& entry : std::filesystem::directory_iterator(dir / "killed"))  // what the killed left behind is gone
+    EXPECT_NE(entry.path().filename().string().front(), '.') << entry.path();
   const auto a = timeless_metrics(dir / "whole"), b = timeless_metrics(dir / "killed");
   ASSERT_EQ(a.size(), b.size());
   for (size_t i = 0; i < a.size(); ++i) {
