@@ -1,4 +1,4 @@
-# DNNL::dnnl where oneDNN is installed without a CMake package of its own.
+# DNNL::dnnl, from the header and the library alone.
 find_path(OneDnn_INCLUDE_DIR oneapi/dnnl/dnnl.hpp)
 find_library(OneDnn_LIBRARY dnnl)
 include(FindPackageHandleStandardArgs)

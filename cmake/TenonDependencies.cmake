@@ -3,8 +3,8 @@
 include(CMakeFindDependencyMacro)
 find_dependency(Threads)
 find_dependency(OpenMP COMPONENTS CXX)
-# oneDNN 2.6 and 3.x both do; some builds of it come without a CMake package.
-find_package(dnnl CONFIG QUIET)
+# oneDNN 2.6 and 3.x both do. Not by its own CMake package: Debian's asks for the headers of OpenCL, which nothing here uses,
+# and other builds come without one.
 if(NOT TARGET DNNL::dnnl)
   find_dependency(OneDnn)
 endif()
