@@ -3,6 +3,10 @@ include(CTest)
 include(GoogleTest)
 find_package(GTest REQUIRED)
 
+add_library(tenon_test_paths STATIC ${PROJECT_SOURCE_DIR}/tests/paths.cpp)
+tenon_private_options(tenon_test_paths)
+target_compile_definitions(tenon_test_paths PRIVATE TENON_SOURCE_DIR="${PROJECT_SOURCE_DIR}" TENON_BINARY_DIR="${PROJECT_BINARY_DIR}")
+
 foreach(floor IN LISTS TENON_FLOORS)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${floor}/*.cpp)
   if(NOT sources)
@@ -13,8 +17,7 @@ foreach(floor IN LISTS TENON_FLOORS)
   tenon_private_options(${target})
   tenon_link_floors(${target} ${floor})
   target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)  # quicker to compile; the references are small
-  target_compile_definitions(${target} PRIVATE TENON_SOURCE_DIR="${PROJECT_SOURCE_DIR}" TENON_BINARY_DIR="${PROJECT_BINARY_DIR}")
-  target_link_libraries(${target} PRIVATE GTest::gtest_main)
+  target_link_libraries(${target} PRIVATE GTest::gtest_main tenon_test_paths)
   if(floor STREQUAL "ops" AND TARGET tenon_op_table)
     target_link_libraries(${target} PRIVATE tenon_op_table)
   endif()
@@ -25,8 +28,7 @@ endforeach()
 # Reads the sources; links nothing of them.
 add_executable(tenon_tests_layering ${PROJECT_SOURCE_DIR}/tests/layering/layering_test.cpp)
 tenon_private_options(tenon_tests_layering)
-target_compile_definitions(tenon_tests_layering PRIVATE TENON_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-target_link_libraries(tenon_tests_layering PRIVATE GTest::gtest_main)
+target_link_libraries(tenon_tests_layering PRIVATE GTest::gtest_main tenon_test_paths)
 gtest_discover_tests(tenon_tests_layering DISCOVERY_MODE PRE_TEST PROPERTIES LABELS layering TIMEOUT 60)
 
 # A separate project that finds an installed Tenon, or has it as a subdirectory. The floors must be complete, and no sanitizer in

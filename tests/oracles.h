@@ -17,6 +17,7 @@
 
 #include "../runtime/error.h"
 #include "op_table/arrays.h"
+#include "test_data.h"
 
 namespace tenon::testing {
 
@@ -99,7 +100,7 @@ class Oracle {
 
   static const Files& files() {
     static const Files loaded = [] {
-      const std::string folder = std::string(TENON_SOURCE_DIR) + "/tests/data/";
+      const std::string folder = tree_data_path("");
       Files f;
       std::ifstream json(folder + "ops.json");
       if (!json) throw Error("cannot open " + folder + "ops.json");

@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "../paths.h"
+
 namespace fs = std::filesystem;
 
 namespace tenon {
@@ -62,7 +64,7 @@ Source read_source(const fs::path& root, const fs::path& file) {
 const std::map<std::string, Source>& sources() {
   static const auto* all = [] {
     auto* out = new std::map<std::string, Source>;
-    const fs::path root = fs::path(TENON_SOURCE_DIR).lexically_normal();
+    const fs::path root = fs::path(testing::source_dir()).lexically_normal();
     for (const std::string& floor : kFloors) {
       if (!fs::exists(root / floor)) continue;
       for (const auto& item : fs::recursive_directory_iterator(root / floor)) {

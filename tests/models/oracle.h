@@ -11,11 +11,12 @@
 #include "../../models/model.h"
 #include "../../ops/cast.h"
 #include "../../runtime/safetensors.h"
+#include "../test_data.h"
 
 namespace tenon::testing {
 
 inline std::string oracle_dir(const std::string& family) {
-  return std::string(TENON_SOURCE_DIR) + "/tests/data/models/" + family;
+  return tree_data_path("models/" + family);
 }
 
 inline std::vector<std::string> oracle_families() {

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "../../rl/rewards/subprocess.h"
+#include "../paths.h"
 #include "../temp_dir.h"
 
 namespace tenon::rl {
@@ -29,7 +30,7 @@ class Cli : public ::testing::Test {
     EXPECT_EQ(r.output, "");
   }
 
-  const std::string binary = std::string(TENON_BINARY_DIR) + "/tenon";
+  const std::string binary = testing::binary_dir() + "/tenon";
   testing::TempDir dir;
 };
 

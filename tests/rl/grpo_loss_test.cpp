@@ -9,6 +9,7 @@
 
 #include "../../rl/grpo_loss.h"
 #include "../../runtime/error.h"
+#include "../test_data.h"
 
 namespace tenon::rl {
 namespace {
@@ -17,7 +18,7 @@ using Json = nlohmann::json;
 
 const Json& oracle() {
   static const Json json = [] {
-    std::ifstream file(std::string(TENON_SOURCE_DIR) + "/tests/data/grpo.json");
+    std::ifstream file(testing::tree_data_path("grpo.json"));
     return Json::parse(file);
   }();
   return json;

@@ -60,7 +60,7 @@ TEST(MathAnswer, WhatIsTheSame) {
 // Verdicts of math-verify 0.9.0, with those corrected that a person disputed. Rewarding a wrong answer teaches it: of
 // those none is allowed. Missing a right one costs a sample.
 TEST(MathAnswer, AgainstTheOraclesPairs) {
-  const std::string path = TENON_SOURCE_DIR "/tests/data/verify_answers.json";
+  const std::string path = testing::tree_data_path("verify_answers.json");
   const auto json = nlohmann::json::parse(testing::read_text(path));
   int compared = 0, missed = 0;
   for (const auto& p : json["pairs"]) {

@@ -7,6 +7,7 @@
 
 #include "../../rl/r1_recipe.h"
 #include "../../runtime/error.h"
+#include "../paths.h"
 #include "../temp_dir.h"
 
 namespace tenon::rl {
@@ -73,7 +74,7 @@ TEST_F(RecipeFile, MistakesNameTheirLine) {
 }
 
 TEST_F(RecipeFile, TheMiniatureReads) {
-  const std::string path = std::string(TENON_SOURCE_DIR) + "/rl/recipes/r1-miniature.toml";
+  const std::string path = testing::source_dir() + "/rl/recipes/r1-miniature.toml";
   const Recipe r = read_recipe({.path = path, .output_dir = dir.path(), .overrides = {}});
   EXPECT_GT(r.stages.size(), 20u);
   EXPECT_EQ(r.tables.size(), 2u);
