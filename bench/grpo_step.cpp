@@ -1,4 +1,5 @@
-// A step of GRPO as the peers do it: 8 prompts of 32 tokens (SmolLM2: 4 of 128), 8 completions of 128 tokens each, one update.
+// A step of GRPO as the peers do it: 8 prompts of 32 tokens (SmolLM2: 4 of 128), 8 completions of 128 tokens each, one
+// update.
 #include <fmt/format.h>
 
 #include <chrono>
@@ -35,8 +36,14 @@ void grpo_one(const std::string& name, DType dtype, const Settings& settings) {
   // Once a step the rewards are asked for, so the time between two such moments is a whole step.
   std::vector<std::chrono::steady_clock::time_point> moments;
   rl::GrpoTrainer trainer(model, data,
-                          {.num_generations = generations, .generation_batch_size = prompts * generations, .max_completion_length = completion,
-                           .beta = settings.beta, .log_completions = false, .max_steps = settings.runs + 2, .learning_rate = 1e-5, .save_steps = 0});
+                          {.num_generations = generations,
+                           .generation_batch_size = prompts * generations,
+                           .max_completion_length = completion,
+                           .beta = settings.beta,
+                           .log_completions = false,
+                           .max_steps = settings.runs + 2,
+                           .learning_rate = 1e-5,
+                           .save_steps = 0});
   trainer.reward("even", rl::BatchReward([&](std::span<const rl::Sample> samples) {
                    moments.push_back(std::chrono::steady_clock::now());
                    std::vector<float> rewards;
@@ -49,10 +56,13 @@ void grpo_one(const std::string& name, DType dtype, const Settings& settings) {
                  }));
   trainer.train();
 
-  Measurement line{.what = "grpo step", .dtype = std::string(tenon::name(dtype)), .tokens = double(prompts * generations * completion)};
+  Measurement line{.what = "grpo step",
+                   .dtype = std::string(tenon::name(dtype)),
+                   .tokens = double(prompts * generations * completion)};
   for (size_t i = 2; i < moments.size(); ++i)  // the first makes primitives and takes memory
     line.samples_ms.push_back(std::chrono::duration<double, std::milli>(moments[i] - moments[i - 1]).count());
-  line.shape = fmt::format("{}: {} prompts x {}, prompt {}, completion {}, beta {}", name, prompts, generations, prompt_length, completion, settings.beta);
+  line.shape = fmt::format("{}: {} prompts x {}, prompt {}, completion {}, beta {}", name, prompts, generations,
+                           prompt_length, completion, settings.beta);
   report(settings, line);
 }
 

@@ -3,8 +3,8 @@
 
 #include <chrono>
 
-#include "../autograd/head.h"
 #include "../autograd/arithmetic.h"
+#include "../autograd/head.h"
 #include "../autograd/optimizer.h"
 #include "../models/model_size.h"
 #include "../runtime/random.h"
@@ -14,7 +14,9 @@ namespace tenon::bench {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-double since_ms(Clock::time_point start) { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); }
+double since_ms(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
 
 double median(std::vector<double> v) {
   std::sort(v.begin(), v.end());
@@ -23,7 +25,10 @@ double median(std::vector<double> v) {
 
 void train_one(const std::string& name, DType dtype, const Settings& settings) {
   const models::ModelConfig config = workload_config(name);
-  const int64_t sequences = name == "smollm2-135m" ? 4 : name == "moe-small" ? 16 : 32, length = name == "smollm2-135m" ? 512 : 256;
+  const int64_t sequences = name == "smollm2-135m" ? 4
+                            : name == "moe-small"  ? 16
+                                                   : 32,
+                length = name == "smollm2-135m" ? 512 : 256;
   models::Model model = models::create(config, {.dtype = dtype, .seed = 0});
   AdamW optimizer(model.params(), {.weight_decay = 0.1f});
 
@@ -31,14 +36,16 @@ void train_one(const std::string& name, DType dtype, const Settings& settings) {
   std::vector<std::vector<int32_t>> ids(static_cast<size_t>(sequences));
   std::vector<int32_t> targets;
   for (auto& sequence : ids) {
-    for (int64_t t = 0; t < length; ++t) sequence.push_back(3 + static_cast<int32_t>(rng.below(static_cast<uint64_t>(config.vocab_size - 3))));
+    for (int64_t t = 0; t < length; ++t)
+      sequence.push_back(3 + static_cast<int32_t>(rng.below(static_cast<uint64_t>(config.vocab_size - 3))));
     targets.insert(targets.end(), sequence.begin() + 1, sequence.end());
     targets.push_back(-100);
   }
   const models::Batch batch = models::pack_sequences(ids);
   const Tensor target = Tensor::from_vector(targets);
 
-  Measurement line{.what = "train step", .dtype = std::string(tenon::name(dtype)), .tokens = double(sequences * length)};
+  Measurement line{
+      .what = "train step", .dtype = std::string(tenon::name(dtype)), .tokens = double(sequences * length)};
   std::vector<double> forward, backward_ms, update;
   for (int step = 0; step < settings.runs + 2; ++step) {
     const auto start = Clock::now();
@@ -56,11 +63,15 @@ void train_one(const std::string& name, DType dtype, const Settings& settings) {
   }
   const models::ModelSize size = models::size_of(config, dtype);
   line.shape = fmt::format("{}: {:.1f}M params, {} x {}", name, size.parameters / 1e6, sequences, length);
-  // 6 FLOPs a token and active parameter, the embedding's rows are only looked up unless they are the head too, and attention over half the square.
-  const double per_token = 6.0 * size.active_parameters + 6.0 * config.num_layers * config.num_heads * config.head_dim * length;
+  // 6 FLOPs a token and active parameter, the embedding's rows are only looked up unless they are the head too, and
+  // attention over half the square.
+  const double per_token =
+      6.0 * size.active_parameters + 6.0 * config.num_layers * config.num_heads * config.head_dim * length;
   line.flops = per_token * line.tokens;
   report(settings, line);
-  if (!settings.json) fmt::print("    medians: forward and loss {:.1f}, backward {:.1f}, clip and AdamW {:.1f} ms\n", median(forward), median(backward_ms), median(update));
+  if (!settings.json)
+    fmt::print("    medians: forward and loss {:.1f}, backward {:.1f}, clip and AdamW {:.1f} ms\n", median(forward),
+               median(backward_ms), median(update));
 }
 
 }  // namespace

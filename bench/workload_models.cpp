@@ -10,13 +10,16 @@ models::ModelConfig workload_config(const std::string& model) {
   c.bos_token_id = 1;
   c.pad_token_id = 0;  // no end token: every completion runs to its full length, as the peers' do
   if (model == "dense10m") {
-    c.vocab_size = 512, c.hidden_size = 256, c.num_layers = 10, c.num_heads = c.num_kv_heads = 8, c.head_dim = 32, c.intermediate_size = 768;
+    c.vocab_size = 512, c.hidden_size = 256, c.num_layers = 10, c.num_heads = c.num_kv_heads = 8, c.head_dim = 32,
+    c.intermediate_size = 768;
   } else if (model == "smollm2-135m") {
-    c.vocab_size = 49152, c.hidden_size = 576, c.num_layers = 30, c.num_heads = 9, c.num_kv_heads = 3, c.head_dim = 64, c.intermediate_size = 1536;
+    c.vocab_size = 49152, c.hidden_size = 576, c.num_layers = 30, c.num_heads = 9, c.num_kv_heads = 3, c.head_dim = 64,
+    c.intermediate_size = 1536;
     c.rope_theta = 100000;
   } else if (model == "moe-small") {
     c.architecture = "Qwen3MoeForCausalLM", c.model_type = "qwen3_moe", c.qk_norm = true;
-    c.vocab_size = 4096, c.hidden_size = 256, c.num_layers = 6, c.num_heads = 8, c.num_kv_heads = 4, c.head_dim = 32, c.intermediate_size = 768;
+    c.vocab_size = 4096, c.hidden_size = 256, c.num_layers = 6, c.num_heads = 8, c.num_kv_heads = 4, c.head_dim = 32,
+    c.intermediate_size = 768;
     c.num_experts = 16, c.experts_per_token = 2, c.moe_intermediate_size = 256, c.router_aux_loss_coef = 0.001;
     c.moe_layer.assign(static_cast<size_t>(c.num_layers), true);
     c.routing = {.top_k = 2, .normalize = true};

@@ -1,6 +1,7 @@
 // Benchmarks of whole pieces of work, the ones that peers are timed on: a training step, decoding, a step of GRPO.
 //
-// Shapes, batch sizes and lengths are those of the peers' scripts and weights are random, so the lines can stand side by side.
+// Shapes, batch sizes and lengths are those of the peers' scripts and weights are random, so the lines can stand side
+// by side.
 #pragma once
 
 #include <string>
@@ -10,7 +11,8 @@
 
 namespace tenon::bench {
 
-/// "dense10m" (8.7 M dense), "smollm2-135m" or "moe-small" (21 M, 4.6 M active), as in the peers' models.py. Error for another name.
+/// "dense10m" (8.7 M dense), "smollm2-135m" or "moe-small" (21 M, 4.6 M active), as in the peers' models.py. Error for
+/// another name.
 models::ModelConfig workload_config(const std::string& model);
 
 /// The dtypes to run: those asked for, else bf16.

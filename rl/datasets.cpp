@@ -17,12 +17,18 @@ std::string dump(const Json& value) { return value.dump(-1, ' ', false, Json::er
 
 std::string kind_of(const Json& value) {
   switch (value.type()) {
-    case Json::value_t::null: return "null";
-    case Json::value_t::object: return "an object";
-    case Json::value_t::array: return "a list";
-    case Json::value_t::string: return "a string";
-    case Json::value_t::boolean: return "a boolean";
-    default: return "a number";
+    case Json::value_t::null:
+      return "null";
+    case Json::value_t::object:
+      return "an object";
+    case Json::value_t::array:
+      return "a list";
+    case Json::value_t::string:
+      return "a string";
+    case Json::value_t::boolean:
+      return "a boolean";
+    default:
+      return "a number";
   }
 }
 
@@ -38,9 +44,10 @@ std::vector<text::Message> messages_of(const Json& value, const std::string& col
   std::vector<text::Message> out;
   for (size_t i = 0; i < value.size(); ++i) {
     const Json& m = value[i];
-    check(m.is_object() && m.contains("role") && m["role"].is_string(), "{}: message {} of column '{}' has no role", where, i, column);
-    check(m.contains("content") && m["content"].is_string(), "{}: message {} of column '{}' has no content that is a string", where, i,
-          column);
+    check(m.is_object() && m.contains("role") && m["role"].is_string(), "{}: message {} of column '{}' has no role",
+          where, i, column);
+    check(m.contains("content") && m["content"].is_string(),
+          "{}: message {} of column '{}' has no content that is a string", where, i, column);
     out.push_back({m["role"].get<std::string>(), m["content"].get<std::string>()});
   }
   return out;
@@ -76,8 +83,8 @@ std::vector<Row> read_rows(const std::string& path, const DatasetOptions& option
     }
     check(object.is_object(), "{}: a row must be a JSON object, got {}", where, kind_of(object));
     if (!options.answer_column.empty()) {
-      check(object.contains(options.answer_column), "{}: no column '{}' (answer_column); the row has {}", where, options.answer_column,
-            names_of(object));
+      check(object.contains(options.answer_column), "{}: no column '{}' (answer_column); the row has {}", where,
+            options.answer_column, names_of(object));
       Json answer = object[options.answer_column];
       object["answer"] = std::move(answer);
     }
@@ -94,7 +101,8 @@ std::vector<Row> read_rows(const std::string& path, const DatasetOptions& option
 
 const Json& need(const Json& object, const std::string& column, const char* setting, const std::string& where) {
   const auto at = object.find(column);
-  check(at != object.end() && !at->is_null(), "{}: no column '{}' ({}); the row has {}", where, column, setting, names_of(object));
+  check(at != object.end() && !at->is_null(), "{}: no column '{}' ({}); the row has {}", where, column, setting,
+        names_of(object));
   return *at;
 }
 
@@ -112,8 +120,8 @@ void read_prompt(Row& row, const Json& object, const DatasetOptions& options, co
       row.prompt = prompt.get<std::string>();
       check(!row.prompt.empty(), "{}: the prompt is empty", where);
     } else {
-      check(prompt.is_array(), "{}: column '{}' must be a string or a list of messages, got {}", where, options.prompt_column,
-            kind_of(prompt));
+      check(prompt.is_array(), "{}: column '{}' must be a string or a list of messages, got {}", where,
+            options.prompt_column, kind_of(prompt));
       row.messages = messages_of(prompt, options.prompt_column, where);
     }
   }
@@ -185,7 +193,8 @@ SftDataset SftDataset::from_jsonl(const std::string& path, const DatasetOptions&
     if (options.prompt_template.empty() && object.contains(options.messages_column)) {
       row.messages = messages_of(object[options.messages_column], options.messages_column, where);
       add_system(row, options);
-      check(std::any_of(row.messages.begin(), row.messages.end(), [](const text::Message& m) { return m.role == "assistant"; }),
+      check(std::any_of(row.messages.begin(), row.messages.end(),
+                        [](const text::Message& m) { return m.role == "assistant"; }),
             "{}: the conversation has no assistant message to learn from", where);
       return;
     }
@@ -195,7 +204,9 @@ SftDataset SftDataset::from_jsonl(const std::string& path, const DatasetOptions&
   return SftDataset(std::move(rows), path);
 }
 
-SftDataset SftDataset::from_rows(std::vector<Row> rows, std::string name) { return SftDataset(std::move(rows), std::move(name)); }
+SftDataset SftDataset::from_rows(std::vector<Row> rows, std::string name) {
+  return SftDataset(std::move(rows), std::move(name));
+}
 
 TextDataset TextDataset::from_file(const std::string& path, const DatasetOptions& options) {
   if (!path.ends_with(".jsonl") && !path.ends_with(".json")) {
@@ -221,7 +232,9 @@ TextDataset TextDataset::from_file(const std::string& path, const DatasetOptions
   return TextDataset(std::move(rows), path);
 }
 
-TextDataset TextDataset::from_rows(std::vector<Row> rows, std::string name) { return TextDataset(std::move(rows), std::move(name)); }
+TextDataset TextDataset::from_rows(std::vector<Row> rows, std::string name) {
+  return TextDataset(std::move(rows), std::move(name));
+}
 
 TextDataset TextDataset::from_texts(std::vector<std::string> texts, std::string name) {
   std::vector<Row> rows(texts.size());

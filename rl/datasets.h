@@ -66,7 +66,8 @@ class Dataset {
   std::string name_;
 };
 
-/// All loaders throw Error naming file:line for a malformed row, a missing or ill-typed column, and for an empty dataset.
+/// All loaders throw Error naming file:line for a malformed row, a missing or ill-typed column, and for an empty
+/// dataset.
 class PromptDataset : public Dataset {
  public:
   static PromptDataset from_jsonl(const std::string& path, const DatasetOptions& = {});
@@ -95,8 +96,8 @@ class TextDataset : public Dataset {
   using Dataset::Dataset;
 };
 
-/// The prompt as the model reads it: plain text as it is, a conversation rendered with `chat_template` up to the assistant's turn.
-/// Error when the row is a conversation and the model has no template.
+/// The prompt as the model reads it: plain text as it is, a conversation rendered with `chat_template` up to the
+/// assistant's turn. Error when the row is a conversation and the model has no template.
 std::string prompt_text(const Row& row, const text::ChatTemplate* chat_template);
 
 /// `template_text` with each {column} replaced by the row's column.

@@ -64,8 +64,8 @@ void EvalOptions::validate() const {
   check(max_new_tokens >= 1, "max_new_tokens must be at least 1, got {}", max_new_tokens);
   check(temperature >= 0 && std::isfinite(temperature), "temperature must not be negative, got {}", temperature);
   check(top_p > 0 && top_p <= 1, "top_p must be in (0, 1], got {}", top_p);
-  check(temperature > 0 || num_samples == 1, "num_samples = {} at temperature 0 would be the same completion {} times", num_samples,
-        num_samples);
+  check(temperature > 0 || num_samples == 1, "num_samples = {} at temperature 0 would be the same completion {} times",
+        num_samples, num_samples);
   check(generation_max_batch >= 1, "generation_max_batch must be at least 1, got {}", generation_max_batch);
   check(generation_cache_mb >= 0, "generation_cache_mb must not be negative, got {}", generation_cache_mb);
 }
@@ -96,7 +96,8 @@ Estimate mean_of(const std::vector<double>& values) {
 Estimate clustered_mean(const std::vector<std::vector<double>>& clusters) { return mean_of(cluster_means(clusters)); }
 
 double pass_at(int64_t k, int64_t correct, int64_t n) {
-  check(n >= 1 && n <= k && correct >= 0 && correct <= k, "pass_at: n {} and correct {} must lie in what {} samples allow", n, correct, k);
+  check(n >= 1 && n <= k && correct >= 0 && correct <= k,
+        "pass_at: n {} and correct {} must lie in what {} samples allow", n, correct, k);
   if (k - correct < n) return 1;
   double miss = 1;  // the product form keeps clear of large binomials
   for (int64_t i = k - correct + 1; i <= k; ++i) miss *= 1 - static_cast<double>(n) / static_cast<double>(i);
@@ -117,17 +118,19 @@ EvalResult evaluate(models::Model& model, const PromptDataset& data, const EvalO
 
   std::vector<const Row*> rows;
   for (const Row& row : data.rows()) rows.push_back(&row);
-  RolloutOptions rollout{.num_samples = options.num_samples, .max_new_tokens = options.max_new_tokens, .stop = options.stop,
-                         .seed = options.seed};
-  rollout.sampling.temperature = static_cast<float>(options.temperature);
-  rollout.sampling.top_p = static_cast<float>(options.top_p);
-  rollout.sampling.min_p = static_cast<float>(options.min_p);
-  rollout.sampling.top_k = static_cast<int>(options.top_k);
-  rollout.sampling.repetition_penalty = static_cast<float>(options.repetition_penalty);
+  CompletionOptions sampling{.num_samples = options.num_samples,
+                             .max_new_tokens = options.max_new_tokens,
+                             .stop = options.stop,
+                             .seed = options.seed};
+  sampling.sampling.temperature = static_cast<float>(options.temperature);
+  sampling.sampling.top_p = static_cast<float>(options.top_p);
+  sampling.sampling.min_p = static_cast<float>(options.min_p);
+  sampling.sampling.top_k = static_cast<int>(options.top_k);
+  sampling.sampling.repetition_penalty = static_cast<float>(options.repetition_penalty);
   models::Generator generator(model, {.max_batch = options.generation_max_batch,
                                       .cache_bytes = static_cast<size_t>(options.generation_cache_mb) << 20});
-  const Rollouts rollouts = roll_out(generator, model, rows, rollout, control, "eval");
-  const std::vector<Sample> samples = rollouts.samples(rows);
+  const Completions completions = complete(generator, model, rows, sampling, control, "eval");
+  const std::vector<Sample> samples = completions.samples(rows);
 
   const std::vector<float> correct = correct_reward.reward(samples);
   std::vector<std::pair<std::string, std::vector<float>>> measures;
@@ -147,9 +150,11 @@ EvalResult evaluate(models::Model& model, const PromptDataset& data, const EvalO
     return mean_of(result.by_question.back().second);
   };
   result.pass_at_1 = estimate("pass@1", [&](size_t i) { return is_correct(correct[i]) ? 1.0 : 0.0; });
-  result.length = estimate("length", [&](size_t i) { return static_cast<double>(samples[i].completion_tokens.size()); });
+  result.length =
+      estimate("length", [&](size_t i) { return static_cast<double>(samples[i].completion_tokens.size()); });
   for (const auto& [name, values] : measures) {
-    result.measures.emplace_back(name, estimate(name, [&values = values](size_t i) { return static_cast<double>(values[i]); }));
+    result.measures.emplace_back(
+        name, estimate(name, [&values = values](size_t i) { return static_cast<double>(values[i]); }));
   }
   std::vector<int64_t> hits(rows.size());
   std::vector<double> votes(rows.size());
@@ -163,7 +168,8 @@ EvalResult evaluate(models::Model& model, const PromptDataset& data, const EvalO
   }
   result.cons_at_k = mean_of(votes);
   result.by_question.emplace_back("cons@" + std::to_string(options.num_samples), votes);
-  for (int64_t n = 2; n <= options.num_samples; n = n * 2 > options.num_samples && n < options.num_samples ? options.num_samples : n * 2) {
+  for (int64_t n = 2; n <= options.num_samples;
+       n = n * 2 > options.num_samples && n < options.num_samples ? options.num_samples : n * 2) {
     std::vector<double> passes;
     for (const int64_t h : hits) passes.push_back(pass_at(options.num_samples, h, n));
     result.pass_at_k.emplace_back(n, mean_of(passes));

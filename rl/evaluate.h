@@ -1,9 +1,12 @@
-// Evaluation by sampling: pass@1 as the mean over k samples a question, majority vote, pass@k, length, and any rewards as measures.
+// Evaluation by sampling: pass@1 as the mean over k samples a question, majority vote, pass@k, length, and any rewards
+// as measures.
 //
-//   pass@1 = mean over questions of (correct samples / k); its standard error is that of the questions' means, since samples of one
+//   pass@1 = mean over questions of (correct samples / k); its standard error is that of the questions' means, since
+//   samples of one
 //            question are not independent (Miller 2024, arXiv 2411.00640)
 //   cons@k = share of questions whose most frequent answer is correct; equal votes go to the answer that came first
-//   pass@n = mean over questions of 1 - C(k - c, n) / C(k, n), the unbiased estimator of Chen et al. 2021 (arXiv 2107.03374)
+//   pass@n = mean over questions of 1 - C(k - c, n) / C(k, n), the unbiased estimator of Chen et al. 2021 (arXiv
+//   2107.03374)
 #pragma once
 
 #include <cstdint>
@@ -12,9 +15,9 @@
 #include <utility>
 #include <vector>
 
+#include "completions.h"
 #include "datasets.h"
 #include "rewards/registry.h"
-#include "rollouts.h"
 #include "trainer.h"
 
 namespace tenon::rl {
@@ -25,8 +28,8 @@ struct EvalOptions {
   int64_t top_k = 0;
   int64_t max_new_tokens = 256;
   std::vector<std::string> stop;
-  std::string correct = "accuracy";        // a reward; 1/2 or more counts as correct
-  std::vector<std::string> measures;       // further rewards, averaged
+  std::string correct = "accuracy";   // a reward; 1/2 or more counts as correct
+  std::vector<std::string> measures;  // further rewards, averaged
   uint64_t seed = 42;
   int64_t generation_max_batch = 64;
   int64_t generation_cache_mb = 0;
@@ -49,8 +52,10 @@ void describe(V& v, EvalOptions& o) {
   v.field("measures", o.measures, "further rewards, averaged over the completions");
   v.field("seed", o.seed, "seed of sampling");
   v.field("generation_max_batch", o.generation_max_batch, "sequences decoded at once");
-  v.field("generation_cache_mb", o.generation_cache_mb, "memory of the key-value cache; 0: what the batch needs, up to 2 GiB");
-  v.field("output_dir", o.output_dir, "folder for results.json, questions.json (figures by question) and completions.jsonl");
+  v.field("generation_cache_mb", o.generation_cache_mb,
+          "memory of the key-value cache; 0: what the batch needs, up to 2 GiB");
+  v.field("output_dir", o.output_dir,
+          "folder for results.json, questions.json (figures by question) and completions.jsonl");
 }
 
 struct Estimate {
@@ -76,14 +81,16 @@ struct EvalResult {
   Estimate length;                                      // tokens
   double truncated = 0;                                 // share cut off at the limit
   std::vector<std::pair<std::string, Estimate>> measures;
-  // By question, in the order of the data: what two models are compared on, since questions differ more than models do. NaN: no value.
+  // By question, in the order of the data: what two models are compared on, since questions differ more than models do.
+  // NaN: no value.
   std::vector<std::pair<std::string, std::vector<double>>> by_question;
   int64_t unscored = 0;  // samples whose correctness the reward could not say; they count as wrong
   int64_t tokens = 0;
   double seconds = 0;
 };
 
-/// The answer that a completion gives, for the vote, in one spelling for all that are the same number (rewards/math_answer.h). Empty when there is none.
+/// The answer that a completion gives, for the vote, in one spelling for all that are the same number
+/// (rewards/math_answer.h). Empty when there is none.
 std::string voted_answer(const std::string& completion);
 
 /// Samples and scores. Throws Error "interrupted" when `control.stop` is set.

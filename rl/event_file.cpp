@@ -27,7 +27,8 @@ void put_le(std::string& out, uint64_t value, int bytes) {
   for (int i = 0; i < bytes; ++i) out += static_cast<char>(value >> (8 * i));
 }
 
-// TensorFlow stores checksums rotated and offset, so that the checksum of data that holds checksums is still a good one.
+// TensorFlow stores checksums rotated and offset, so that the checksum of data that holds checksums is still a good
+// one.
 void put_masked_crc(std::string& out, std::string_view data) {
   const uint32_t crc = crc32c(data);
   put_le(out, ((crc >> 15) | (crc << 17)) + 0xA282EAD8u, 4);
@@ -80,10 +81,12 @@ uint32_t crc32c(std::string_view bytes) {
 EventWriter::EventWriter(const std::string& folder, int64_t first_step) {
   char host[256] = "host";
   ::gethostname(host, sizeof host - 1);
-  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  const auto seconds =
+      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
   std::string number = std::to_string(seconds);
   const std::string stem = folder + "/events.out.tfevents." + number + "." + host + "." + std::to_string(::getpid());
-  // Readers take files in the order of their names; a second file of the same process and second must come after the first.
+  // Readers take files in the order of their names; a second file of the same process and second must come after the
+  // first.
   for (int i = 0; !file_ && i < 1000; ++i) {
     path_ = stem + "." + std::to_string(i);
     file_ = std::fopen(path_.c_str(), "wbxe");
@@ -114,7 +117,8 @@ void EventWriter::record(std::string_view event) {
   put_masked_crc(out, head);
   out += event;
   put_masked_crc(out, event);
-  check(std::fwrite(out.data(), 1, out.size(), file_) == out.size(), "{}: cannot be written: {}", path_, std::strerror(errno));
+  check(std::fwrite(out.data(), 1, out.size(), file_) == out.size(), "{}: cannot be written: {}", path_,
+        std::strerror(errno));
 }
 
 void EventWriter::scalars(int64_t step, const std::vector<std::pair<std::string, double>>& values) {
@@ -130,8 +134,6 @@ void EventWriter::scalars(int64_t step, const std::vector<std::pair<std::string,
   record(event);
 }
 
-void EventWriter::flush() {
-  check(std::fflush(file_) == 0, "{}: cannot be written: {}", path_, std::strerror(errno));
-}
+void EventWriter::flush() { check(std::fflush(file_) == 0, "{}: cannot be written: {}", path_, std::strerror(errno)); }
 
 }  // namespace tenon::rl

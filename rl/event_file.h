@@ -1,4 +1,5 @@
-// TensorBoard's event files: length-prefixed records with masked CRC-32C, each an `Event` message of tensorflow/core/util/event.proto.
+// TensorBoard's event files: length-prefixed records with masked CRC-32C, each an `Event` message of
+// tensorflow/core/util/event.proto.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +16,8 @@ uint32_t crc32c(std::string_view bytes);
 
 class EventWriter {
  public:
-  /// Makes a new file events.out.tfevents.SECONDS.HOST.PID in `folder`. `first_step` >= 0 tells readers to forget what earlier files
-  /// say of that step and later ones.
+  /// Makes a new file events.out.tfevents.SECONDS.HOST.PID in `folder`. `first_step` >= 0 tells readers to forget what
+  /// earlier files say of that step and later ones.
   EventWriter(const std::string& folder, int64_t first_step);
   ~EventWriter();
   EventWriter(const EventWriter&) = delete;

@@ -13,6 +13,7 @@
 #include "../ops/elementwise.h"
 #include "../runtime/check.h"
 #include "batches.h"
+#include "completions.h"
 #include "rollout.h"
 #include "settings.h"
 #include "supervised.h"
@@ -33,14 +34,6 @@ GrpoLossOptions loss_options(const GrpoOptions& o) {
           .delta = o.delta,
           .bias_correction = o.use_bias_correction_kl,
           .max_completion_length = o.max_completion_length};
-}
-
-// A stop string ends a completion and is no part of its text; its tokens are trained on all the same.
-std::string before_stop(std::string text, const std::vector<std::string>& stop) {
-  size_t end = text.size();
-  for (const std::string& s : stop) end = std::min(end, text.find(s));
-  text.resize(end);
-  return text;
 }
 
 void add_length_metrics(Metrics& metrics, const Rollout& rollout) {
@@ -139,7 +132,7 @@ void GrpoTrainer::train() {
     const StepResult step = update(run);
     add_update_metrics(metrics, step, first);
     if (++rollout_->minibatches_done == steps_per_rollout) rollout_.reset();
-    run.finish_step(step.loss, std::move(metrics), [&] { sync_reference(run.step()); });
+    run.finish_step(step.loss, std::move(metrics), [&](Metrics&) { sync_reference(run.step()); });
   }
   run.finish();
 }
@@ -204,18 +197,16 @@ Metrics GrpoTrainer::sample_rollout(TrainingRun& run) {
 
 // Rewards and advantages.
 Metrics GrpoTrainer::score_rollout(TrainingRun& run) {
-  const text::Tokenizer& tokenizer = tokenizer_of(model_);
   Rollout& rollout = *rollout_;
   std::vector<Sample> samples;
   for (int64_t i = 0; i < rollout.samples(); ++i) {
     const Row& row = data_[rollout.row_of(i)];
-    samples.push_back(
-        {.row = row,
-         .prompt = prompt_text(row, model_.chat_template()),
-         .completion = before_stop(tokenizer.decode(rollout.completion(i), /*skip_special=*/true), options_.stop),
-         .prompt_tokens = prompts_[rollout.row_of(i)],
-         .completion_tokens = rollout.completion(i),
-         .finished = rollout.finished[i] != 0});
+    samples.push_back({.row = row,
+                       .prompt = prompt_text(row, model_.chat_template()),
+                       .completion = completion_text(rollout.completion(i), model_, options_.stop),
+                       .prompt_tokens = prompts_[rollout.row_of(i)],
+                       .completion_tokens = rollout.completion(i),
+                       .finished = rollout.finished[i] != 0});
   }
   const size_t functions = rewards_.size();
   std::vector<float> scores(samples.size() * functions), weights;

@@ -43,7 +43,8 @@ struct RewardList {
 };
 template <class V>
 void describe(V& v, RewardList& o) {
-  v.field("reward_funcs", o.reward_funcs, "the rewards by name; exec:PROGRAM is any program that answers JSON lines with numbers");
+  v.field("reward_funcs", o.reward_funcs,
+          "the rewards by name; exec:PROGRAM is any program that answers JSON lines with numbers");
   v.field("reward_weights", o.reward_weights, "their weights in the sum; empty: 1 each");
   describe(v, o.options);
 }
@@ -120,7 +121,8 @@ template <class V>
 void describe(V& v, NewModelOptions& o) {
   v.field("config", o.config, "config.json of a new model, instead of [model_config]");
   v.field("tokenizer", o.tokenizer, "folder with the tokenizer of a new model");
-  v.choice("initializer", o.initializer, {"huggingface", "fan_in"}, "weights of a new model: N(0, initializer_range), or scaled by fan-in");
+  v.choice("initializer", o.initializer, {"huggingface", "fan_in"},
+           "weights of a new model: N(0, initializer_range), or scaled by fan-in");
 }
 
 class PretrainJob : public TrainingJob<PretrainOptions> {
@@ -147,11 +149,12 @@ class PretrainJob : public TrainingJob<PretrainOptions> {
     if (tokenizer->eos()) fill("eos_token_id", *tokenizer->eos());
     if (tokenizer->bos()) fill("bos_token_id", *tokenizer->bos());
     if (tokenizer->pad()) fill("pad_token_id", *tokenizer->pad());
-    models::Model model = models::create(models::config_from_json(config.dump(), where),
-                                         {.device = device_from(model_options_.device),
-                                          .dtype = model_options_.dtype.empty() ? DType::f32 : dtype_from_name(model_options_.dtype),
-                                          .seed = options_.seed,
-                                          .initializer = new_model_.initializer});
+    models::Model model =
+        models::create(models::config_from_json(config.dump(), where),
+                       {.device = device_from(model_options_.device),
+                        .dtype = model_options_.dtype.empty() ? DType::f32 : dtype_from_name(model_options_.dtype),
+                        .seed = options_.seed,
+                        .initializer = new_model_.initializer});
     model.take_tokenizer_files(new_model_.tokenizer);
     return model;
   }
@@ -223,7 +226,8 @@ class DistillJob : public TrainingJob<DistillOptions> {
  private:
   void train(models::Model& model, const RunControl& control) override {
     check(!teacher_.teacher.empty(), "distill: no teacher (teacher)");
-    models::Model teacher = open_model({.model = teacher_.teacher, .device = model_options_.device, .dtype = model_options_.dtype});
+    models::Model teacher =
+        open_model({.model = teacher_.teacher, .device = model_options_.device, .dtype = model_options_.dtype});
     const auto data = SftDataset::from_jsonl(need_path(data_options_, "data"), data_options_);
     DistillTrainer trainer(model, teacher, data, options_);
     trainer.set_control(control);
@@ -346,9 +350,9 @@ struct Kind {
   const char* name;
   std::unique_ptr<Job> (*make)();
 };
-constexpr Kind kKinds[] = {{"pretrain", make<PretrainJob>}, {"sft", make<SftJob>},
-                           {"grpo", make<GrpoJob>},         {"distill", make<DistillJob>},
-                           {"sample", make<SampleJob>},     {"eval", make<EvalJob>},
+constexpr Kind kKinds[] = {{"pretrain", make<PretrainJob>},   {"sft", make<SftJob>},
+                           {"grpo", make<GrpoJob>},           {"distill", make<DistillJob>},
+                           {"sample", make<SampleJob>},       {"eval", make<EvalJob>},
                            {"countdown", make<CountdownJob>}, {"word_problems", make<WordProblemsJob>}};
 
 constexpr const char* kLayerPrefix = "model.layers.";
@@ -368,7 +372,8 @@ models::Model open_model(const ModelOptions& options) {
 
   models::ModelConfig config = whole.config();
   for (const int64_t layer : options.layers) {
-    check(layer < config.num_layers, "layers: {} has {} layers, there is no layer {}", options.model, config.num_layers, layer);
+    check(layer < config.num_layers, "layers: {} has {} layers, there is no layer {}", options.model, config.num_layers,
+          layer);
   }
   const auto picked = [&](const std::vector<bool>& flags) {
     std::vector<bool> out;

@@ -1,5 +1,5 @@
-// The commands that do work, as objects: their settings, and run(). The binary `tenon` runs one from a TOML file and a command line; the
-// recipe runner (r1.h) runs a list of them.
+// The commands that do work, as objects: their settings, and run(). The binary `tenon` runs one from a TOML file and a
+// command line; the recipe runner (r1.h) runs a list of them.
 //
 //   kind           what it does                                   sections of its settings
 //   pretrain       next-token training, from nothing or on        [model_config] [data] [pretrain]
@@ -24,7 +24,7 @@
 namespace tenon::rl {
 
 struct ModelOptions {
-  std::string model;     // a Hugging Face folder; for pretrain also none
+  std::string model;  // a Hugging Face folder; for pretrain also none
   std::string device = "auto";
   std::string dtype;
   std::vector<int64_t> layers;
@@ -38,7 +38,8 @@ void describe(V& v, ModelOptions& o) {
   v.field("model", o.model, "folder of the model to start from");
   v.choice("device", o.device, {"auto", "cpu", "cuda"}, "where to compute; auto: a GPU where there is one");
   v.choice("dtype", o.dtype, {"", "f32", "bf16"}, "type of weights and activations; empty: as the folder has it");
-  v.field("layers", o.layers, "keep only these layers of the model: a shallower student that starts from its teacher; empty: all");
+  v.field("layers", o.layers,
+          "keep only these layers of the model: a shallower student that starts from its teacher; empty: all");
   v.field("output", o.output, "folder of the trained model; empty: output_dir/model");
 }
 
@@ -54,15 +55,17 @@ class Job {
   const Settings& settings() const { return settings_; }
 
   void read_toml(const std::string& path);
-  /// For pretrain: a config.json as text, its keys those of Hugging Face; vocab_size and end tokens come from the tokenizer where absent.
+  /// For pretrain: a config.json as text, its keys those of Hugging Face; vocab_size and end tokens come from the
+  /// tokenizer where absent.
   void set_model_config(std::string json) { model_config_ = std::move(json); }
 
   /// Where the job writes; what its settings call output_dir or, for files, the folder of these.
   virtual std::string output_dir() const = 0;
   virtual void set_output_dir(const std::string& dir) = 0;
 
-  /// Validates the settings and does the work; gives its figures as a JSON object on one line. Throws Error "interrupted" when
-  /// control.stop was set before the end; what was done is saved and the next run goes on from there.
+  /// Validates the settings and does the work; gives its figures as a JSON object on one line. Throws Error
+  /// "interrupted" when control.stop was set before the end; what was done is saved and the next run goes on from
+  /// there.
   virtual std::string run(RunControl control) = 0;
 
  protected:

@@ -7,6 +7,7 @@
 namespace tenon::rl {
 
 /// `table` is the settings file of a job, or a stage of a recipe; keys in `skip` are not the job's.
-void apply_toml(Job& job, const toml::table& table, const std::string& where, const std::vector<std::string>& skip = {});
+void apply_toml(Job& job, const toml::table& table, const std::string& where,
+                const std::vector<std::string>& skip = {});
 
 }  // namespace tenon::rl

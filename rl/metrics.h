@@ -27,8 +27,8 @@ class EventWriter;
 
 class MetricsWriter {
  public:
-  /// Opens the metrics of a run that goes on after `resume_step` (-1: a new run): later lines and a torn last one are dropped, and
-  /// TensorBoard is told to forget later events. `tensorboard`: also write an event file.
+  /// Opens the metrics of a run that goes on after `resume_step` (-1: a new run): later lines and a torn last one are
+  /// dropped, and TensorBoard is told to forget later events. `tensorboard`: also write an event file.
   MetricsWriter(const RunFolder& folder, int64_t resume_step = -1, bool tensorboard = true);
   ~MetricsWriter();
   MetricsWriter(MetricsWriter&&) noexcept;

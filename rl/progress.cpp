@@ -23,8 +23,8 @@ std::string duration_text(double seconds) {
   const int64_t s = std::max<int64_t>(0, std::llround(seconds));
   char buffer[64];
   if (s >= 3600) {
-    std::snprintf(buffer, sizeof buffer, "%lld:%02lld:%02lld", static_cast<long long>(s / 3600), static_cast<long long>(s / 60 % 60),
-                  static_cast<long long>(s % 60));
+    std::snprintf(buffer, sizeof buffer, "%lld:%02lld:%02lld", static_cast<long long>(s / 3600),
+                  static_cast<long long>(s / 60 % 60), static_cast<long long>(s % 60));
   } else if (s >= 60) {
     std::snprintf(buffer, sizeof buffer, "%lld:%02lld", static_cast<long long>(s / 60), static_cast<long long>(s % 60));
   } else {
@@ -33,7 +33,8 @@ std::string duration_text(double seconds) {
   return buffer;
 }
 
-Progress::Progress(TextSink sink, bool terminal, int width) : sink_(std::move(sink)), terminal_(terminal), width_(width) {}
+Progress::Progress(TextSink sink, bool terminal, int width)
+    : sink_(std::move(sink)), terminal_(terminal), width_(width) {}
 
 void Progress::begin(std::string title, int64_t total, int64_t done) {
   if (active_) end();
@@ -44,7 +45,8 @@ void Progress::begin(std::string title, int64_t total, int64_t done) {
   shown_ = 0;
   active_ = true;
   if (sink_ && !terminal_) {
-    sink_(title_ + ": " + std::to_string(total) + " steps" + (done > 0 ? ", going on after " + std::to_string(done) : "") + "\n");
+    sink_(title_ + ": " + std::to_string(total) + " steps" +
+          (done > 0 ? ", going on after " + std::to_string(done) : "") + "\n");
   }
 }
 
@@ -53,7 +55,8 @@ std::string Progress::line(int64_t step, const Metrics& metrics) const {
   if (terminal_) {
     constexpr int kCells = 24;
     const int full = total_ > 0 ? static_cast<int>(std::clamp<int64_t>(step * kCells / total_, 0, kCells)) : 0;
-    out += "[" + std::string(static_cast<size_t>(full), '#') + std::string(static_cast<size_t>(kCells - full), '.') + "] ";
+    out +=
+        "[" + std::string(static_cast<size_t>(full), '#') + std::string(static_cast<size_t>(kCells - full), '.') + "] ";
   }
   out += std::to_string(step) + "/" + std::to_string(total_);
   const double elapsed = since(begun_);

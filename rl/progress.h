@@ -1,6 +1,7 @@
 // Progress of a run: a bar with the time left where the sink is a terminal, a line now and then where it is a pipe.
 //
-// The library prints nothing: text goes to the sink that the program gives (the binary `tenon` gives its standard error).
+// The library prints nothing: text goes to the sink that the program gives (the binary `tenon` gives its standard
+// error).
 #pragma once
 
 #include <chrono>
@@ -23,7 +24,8 @@ class Progress {
 
   /// A phase of `total` steps of which `done` are finished already (a resumed run).
   void begin(std::string title, int64_t total, int64_t done = 0);
-  /// `step` steps are finished. Of `metrics` the first few are shown; in a pipe a line is written every `seconds_between_lines`.
+  /// `step` steps are finished. Of `metrics` the first few are shown; in a pipe a line is written every
+  /// `seconds_between_lines`.
   void update(int64_t step, const Metrics& metrics = {});
   void message(std::string_view line);  // a whole line, above the bar
   void end();

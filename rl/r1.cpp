@@ -74,7 +74,8 @@ std::string text_table(const Cells& cells) {
   std::string out;
   for (const auto& row : cells) {
     std::string line;
-    for (size_t c = 0; c < row.size(); ++c) line += row[c] + std::string(width[c] - columns_of(row[c]) + (c + 1 < row.size() ? 2 : 0), ' ');
+    for (size_t c = 0; c < row.size(); ++c)
+      line += row[c] + std::string(width[c] - columns_of(row[c]) + (c + 1 < row.size() ? 2 : 0), ' ');
     out += line + "\n";
   }
   return out;
@@ -84,7 +85,8 @@ std::string html_table(const Cells& cells) {
   std::string out = "<table>";
   for (size_t r = 0; r < cells.size(); ++r) {
     out += "<tr>";
-    for (const std::string& c : cells[r]) out += (r == 0 ? "<th>" : "<td>") + html_escape(c) + (r == 0 ? "</th>" : "</td>");
+    for (const std::string& c : cells[r])
+      out += (r == 0 ? "<th>" : "<td>") + html_escape(c) + (r == 0 ? "</th>" : "</td>");
     out += "</tr>\n";
   }
   return out + "</table>\n";
@@ -153,8 +155,8 @@ Finding find(const RecipeFinding& f, const Recipe& recipe, const Results& result
 std::string line_of(const Finding& f) {
   char buffer[128];
   const int digits = std::abs(f.higher) >= 10 ? 1 : 3;
-  std::snprintf(buffer, sizeof buffer, " (%.*f against %.*f, error of the difference %.*f)", digits, f.higher, digits, f.lower, digits,
-                f.standard_error);
+  std::snprintf(buffer, sizeof buffer, " (%.*f against %.*f, error of the difference %.*f)", digits, f.higher, digits,
+                f.lower, digits, f.standard_error);
   return std::string(name_of(f.verdict)) + ": " + f.text + buffer;
 }
 
@@ -166,16 +168,23 @@ void write_results(const Recipe& recipe, const Results& results, const RecipeRes
   for (const Stage& s : recipe.stages) out["stages"][s.name] = results.at(s.name);
   out["findings"] = Json::array();
   for (const Finding& f : outcome.findings) {
-    out["findings"].push_back({{"text", f.text}, {"verdict", name_of(f.verdict)}, {"higher", f.higher}, {"lower", f.lower},
+    out["findings"].push_back({{"text", f.text},
+                               {"verdict", name_of(f.verdict)},
+                               {"higher", f.higher},
+                               {"lower", f.lower},
                                {"standard_error", f.standard_error}});
   }
   write_file_atomically(recipe.output_dir + "/results.json", out.dump(1) + "\n");
 
-  std::string page = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>" + html_escape(recipe.title) +
-                     "</title><style>body{font:14px/1.5 system-ui,sans-serif;margin:2em auto;max-width:1100px;padding:0 1em;color-scheme:light "
-                     "dark}table{border-collapse:collapse}td,th{border-top:1px solid #8886;padding:3px 10px;text-align:left}</style></head><body>\n<h1>" +
+  std::string page = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>" +
+                     html_escape(recipe.title) +
+                     "</title><style>body{font:14px/1.5 system-ui,sans-serif;margin:2em "
+                     "auto;max-width:1100px;padding:0 1em;color-scheme:light "
+                     "dark}table{border-collapse:collapse}td,th{border-top:1px solid #8886;padding:3px "
+                     "10px;text-align:left}</style></head><body>\n<h1>" +
                      html_escape(recipe.title) + "</h1>\n";
-  for (const RecipeTable& t : recipe.tables) page += "<h2>" + html_escape(t.title) + "</h2>\n" + html_table(cells_of(recipe, t, results));
+  for (const RecipeTable& t : recipe.tables)
+    page += "<h2>" + html_escape(t.title) + "</h2>\n" + html_table(cells_of(recipe, t, results));
   if (!outcome.findings.empty()) page += "<h2>Findings</h2>\n<ul>";
   for (const Finding& f : outcome.findings) page += "<li>" + html_escape(line_of(f)) + "</li>\n";
   if (!outcome.findings.empty()) page += "</ul>\n";
@@ -183,8 +192,9 @@ void write_results(const Recipe& recipe, const Results& results, const RecipeRes
   for (const Stage& s : recipe.stages) {
     const bool report = fs::exists(s.folder + "/report.html");
     const std::string name = html_escape(s.name);
-    page += "<tr><td>" + (report ? "<a href=\"" + name + "/report.html\">" + name + "</a>" : name) + "</td><td>" + html_escape(s.job->kind()) +
-            "</td><td>" + duration_text(figure(results.at(s.name), "wall_seconds")) + "</td></tr>\n";
+    page += "<tr><td>" + (report ? "<a href=\"" + name + "/report.html\">" + name + "</a>" : name) + "</td><td>" +
+            html_escape(s.job->kind()) + "</td><td>" + duration_text(figure(results.at(s.name), "wall_seconds")) +
+            "</td></tr>\n";
   }
   write_file_atomically(recipe.output_dir + "/report.html", page + "</table>\n</body></html>\n");
 }
@@ -209,7 +219,8 @@ RecipeResult run_recipe(const RecipeOptions& options, RunControl control) {
     const Stage& stage = recipe.stages[i];
     const std::string result_file = stage.folder + "/result.json", settings_file = stage.folder + "/settings.toml";
     const std::string settings = stage.job->settings().to_toml();
-    const std::string which = "stage " + std::to_string(i + 1) + "/" + std::to_string(recipe.stages.size()) + " " + stage.name;
+    const std::string which =
+        "stage " + std::to_string(i + 1) + "/" + std::to_string(recipe.stages.size()) + " " + stage.name;
     if (fs::exists(result_file)) {
       results[stage.name] = read_result(result_file);
       const bool same = fs::exists(settings_file) && read_file(settings_file) == settings;
@@ -236,7 +247,8 @@ RecipeResult run_recipe(const RecipeOptions& options, RunControl control) {
     outcome.findings.push_back(find(f, recipe, results));
     outcome.text += line_of(outcome.findings.back()) + "\n";
   }
-  outcome.text += "\nAll stages took " + duration_text(seconds) + "; " + recipe.output_dir + "/report.html has the rest.\n";
+  outcome.text +=
+      "\nAll stages took " + duration_text(seconds) + "; " + recipe.output_dir + "/report.html has the rest.\n";
   write_results(recipe, results, outcome, seconds);
   return outcome;
 }

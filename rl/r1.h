@@ -1,5 +1,5 @@
-// Recipes: a list of stages in a TOML file, run in order, each skipped where its result stands already; at the end a table of the
-// evaluations and the findings that the run bears out.
+// Recipes: a list of stages in a TOML file, run in order, each skipped where its result stands already; at the end a
+// table of the evaluations and the findings that the run bears out.
 //
 //   title = "R1 in miniature"
 //   output_dir = "runs/r1"
@@ -23,8 +23,9 @@
 //   higher = "eval-zero:pass@1"      # stage:figure, from the stage's result.json
 //   lower = "eval-base:pass@1"
 //
-// A finding counts as reproduced when the difference exceeds two of its standard errors. Where both figures are of evaluations on the same
-// questions, these are compared question by question; else the error is that of two independent figures.
+// A finding counts as reproduced when the difference exceeds two of its standard errors. Where both figures are of
+// evaluations on the same questions, these are compared question by question; else the error is that of two independent
+// figures.
 #pragma once
 
 #include <string>
@@ -36,8 +37,8 @@
 namespace tenon::rl {
 
 struct RecipeOptions {
-  std::string path;        // the TOML file
-  std::string output_dir;  // instead of the file's
+  std::string path;                                            // the TOML file
+  std::string output_dir;                                      // instead of the file's
   std::vector<std::pair<std::string, std::string>> overrides;  // {"zero.max_steps", "20"}
 };
 
@@ -57,8 +58,9 @@ struct RecipeResult {
   std::string text;  // tables and findings, for people
 };
 
-/// All settings of all stages are checked before the first one runs. Writes results.json and report.html in the output folder, and in each
-/// stage's folder what its job writes and result.json. Throws Error "interrupted" when control.stop was set; the next call goes on.
+/// All settings of all stages are checked before the first one runs. Writes results.json and report.html in the output
+/// folder, and in each stage's folder what its job writes and result.json. Throws Error "interrupted" when control.stop
+/// was set; the next call goes on.
 RecipeResult run_recipe(const RecipeOptions& options, RunControl control = {});
 
 }  // namespace tenon::rl

@@ -16,7 +16,8 @@ class Reader {
 
   void read() {
     toml::table file = parse_toml(read_file(where_), where_);
-    static const std::vector<std::string> kKnown{"title", "output_dir", "defaults", "stage", "labels", "table", "finding"};
+    static const std::vector<std::string> kKnown{"title",  "output_dir", "defaults", "stage",
+                                                 "labels", "table",      "finding"};
     for (const auto& [key, node] : file) {
       const std::string name(key.str());
       if (std::find(kKnown.begin(), kKnown.end(), name) != kKnown.end()) continue;
@@ -31,8 +32,8 @@ class Reader {
       check(defaults->is_table(), "{}: [defaults] holds a table for each kind", place_of(*defaults, where_));
       for (const auto& [key, node] : *defaults->as_table()) {
         const auto& kinds = job_kinds();
-        check(std::find(kinds.begin(), kinds.end(), key.str()) != kinds.end(), "{}: [defaults.{}] is for no kind of stage",
-              place_of(node, where_), key.str());
+        check(std::find(kinds.begin(), kinds.end(), key.str()) != kinds.end(),
+              "{}: [defaults.{}] is for no kind of stage", place_of(node, where_), key.str());
         check(node.is_table(), "{}: defaults.{} must be a table", place_of(node, where_), key.str());
       }
       defaults_ = *defaults->as_table();
@@ -108,7 +109,8 @@ class Reader {
         check(end != std::string::npos, "{}: '${{' without '}}' in '{}'", place_of(node, where_), value);
         const std::string name = value.substr(at + 2, end - at - 2);
         const Stage* stage = find_stage(name);
-        check(stage != nullptr, "{}: '${{{}}}' is no earlier stage (there are {})", place_of(node, where_), name, stage_names());
+        check(stage != nullptr, "{}: '${{{}}}' is no earlier stage (there are {})", place_of(node, where_), name,
+              stage_names());
         value.replace(at, end + 1 - at, stage->folder);
         at += stage->folder.size();
       }
@@ -117,7 +119,8 @@ class Reader {
 
   void read_stage(toml::table& table) {
     const std::string name = text(table, "name", nullptr), kind = text(table, "kind", nullptr);
-    check(!name.empty() && name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == std::string::npos,
+    check(!name.empty() && name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") ==
+                               std::string::npos,
           "{}: a stage's name is made of letters, digits, - and _, got '{}'", place_of(table, where_), name);
     const std::vector<std::string> models = texts(table, "models");
     if (table.contains("models")) {
@@ -131,12 +134,14 @@ class Reader {
       return;
     }
     for (const std::string& model : models) {
-      check(find_stage(model) != nullptr, "{}: '{}' is no earlier stage (there are {})", place_of(*table.get("models"), where_), model, stage_names());
+      check(find_stage(model) != nullptr, "{}: '{}' is no earlier stage (there are {})",
+            place_of(*table.get("models"), where_), model, stage_names());
       add_stage(table, name + "-" + model, name, kind, model);
     }
   }
 
-  void add_stage(toml::table& table, const std::string& name, const std::string& group, const std::string& kind, const std::string& model) {
+  void add_stage(toml::table& table, const std::string& name, const std::string& group, const std::string& kind,
+                 const std::string& model) {
     check(!find_stage(name), "{}: two stages are called '{}'", place_of(table, where_), name);
     Stage stage;
     stage.name = name;
@@ -184,7 +189,8 @@ class Reader {
   void read_table(const toml::table& t) {
     known(t, {"title", "eval", "columns"});
     RecipeTable table{text(t, "title", ""), text(t, "eval", nullptr), texts(t, "columns")};
-    check(std::any_of(recipe_.stages.begin(), recipe_.stages.end(), [&](const Stage& s) { return s.group == table.eval; }),
+    check(std::any_of(recipe_.stages.begin(), recipe_.stages.end(),
+                      [&](const Stage& s) { return s.group == table.eval; }),
           "{}: '{}' is no stage (there are {})", place_of(t, where_), table.eval, stage_names());
     check(!table.columns.empty(), "{}: the table has no columns", place_of(t, where_));
     recipe_.tables.push_back(std::move(table));
@@ -192,19 +198,21 @@ class Reader {
 
   void read_finding(const toml::table& t) {
     known(t, {"text", "higher", "lower"});
-    RecipeFinding f{text(t, "text", nullptr), text(t, "higher", nullptr), text(t, "lower", nullptr), place_of(t, where_)};
+    RecipeFinding f{text(t, "text", nullptr), text(t, "higher", nullptr), text(t, "lower", nullptr),
+                    place_of(t, where_)};
     for (const std::string& reference : {f.higher, f.lower}) {
       const size_t colon = reference.find(':');
       check(colon != std::string::npos, "{}: '{}' must be stage:figure", f.place, reference);
-      check(find_stage(reference.substr(0, colon)) != nullptr, "{}: '{}' is no stage (there are {})", f.place, reference.substr(0, colon),
-            stage_names());
+      check(find_stage(reference.substr(0, colon)) != nullptr, "{}: '{}' is no stage (there are {})", f.place,
+            reference.substr(0, colon), stage_names());
     }
     recipe_.findings.push_back(std::move(f));
   }
 
   void known(const toml::table& t, const std::vector<std::string>& names) const {
     for (const auto& [key, node] : t) {
-      check(std::find(names.begin(), names.end(), key.str()) != names.end(), "{}: unknown key '{}'", place_of(node, where_), key.str());
+      check(std::find(names.begin(), names.end(), key.str()) != names.end(), "{}: unknown key '{}'",
+            place_of(node, where_), key.str());
     }
   }
 

@@ -48,18 +48,22 @@ std::string plot(const std::string& name, const Points& all) {
   }
   const auto px = [&](double x) { return kLeft + (x - x0) / (x1 - x0) * (kWidth - kLeft - kRight); };
   const auto py = [&](double y) { return kHeight - kBottom - (y - y0) / (y1 - y0) * (kHeight - kTop - kBottom); };
-  std::string svg = "<figure><figcaption>" + html_escape(name) + " <b>" + number_text(all.back().second) + "</b></figcaption>";
+  std::string svg =
+      "<figure><figcaption>" + html_escape(name) + " <b>" + number_text(all.back().second) + "</b></figcaption>";
   svg += "<svg viewBox=\"0 0 " + number_text(kWidth) + " " + number_text(kHeight) + "\" role=\"img\">";
   for (int i = 0; i <= 2; ++i) {
     const double y = y0 + (y1 - y0) * i / 2;
     svg += "<line class=\"grid\" x1=\"" + number_text(kLeft) + "\" x2=\"" + number_text(kWidth - kRight) + "\" y1=\"" +
            number_text(py(y)) + "\" y2=\"" + number_text(py(y)) + "\"/>";
-    svg += "<text class=\"y\" x=\"" + number_text(kLeft - 5) + "\" y=\"" + number_text(py(y) + 3.5) + "\">" + number_text(y) + "</text>";
+    svg += "<text class=\"y\" x=\"" + number_text(kLeft - 5) + "\" y=\"" + number_text(py(y) + 3.5) + "\">" +
+           number_text(y) + "</text>";
   }
   svg += "<text x=\"" + number_text(kLeft) + "\" y=\"" + number_text(kHeight - 6) + "\">" + number_text(x0) + "</text>";
-  svg += "<text class=\"y\" x=\"" + number_text(kWidth - kRight) + "\" y=\"" + number_text(kHeight - 6) + "\">" + number_text(x1) + "</text>";
+  svg += "<text class=\"y\" x=\"" + number_text(kWidth - kRight) + "\" y=\"" + number_text(kHeight - 6) + "\">" +
+         number_text(x1) + "</text>";
   if (points.size() == 1) {
-    svg += "<circle r=\"2.5\" cx=\"" + number_text(px(points[0].first)) + "\" cy=\"" + number_text(py(points[0].second)) + "\"/>";
+    svg += "<circle r=\"2.5\" cx=\"" + number_text(px(points[0].first)) + "\" cy=\"" +
+           number_text(py(points[0].second)) + "\"/>";
   } else {
     svg += "<polyline points=\"";
     for (const auto& [x, y] : points) svg += number_text(px(x)) + "," + number_text(py(y)) + " ";
@@ -104,10 +108,11 @@ std::string completions_table(const std::string& text) {
     if (!row.is_object()) continue;
     std::string values;
     for (const auto& [key, value] : row.items()) {
-      if (value.is_number() && key != "step") values += html_escape(key) + " " + number_text(value.get<double>()) + "<br>";
+      if (value.is_number() && key != "step")
+        values += html_escape(key) + " " + number_text(value.get<double>()) + "<br>";
     }
-    out += "<tr><td><pre>" + html_escape(row.value("prompt", "")) + "</pre></td><td><pre>" + html_escape(row.value("completion", "")) +
-           "</pre></td><td>" + values + "</td></tr>\n";
+    out += "<tr><td><pre>" + html_escape(row.value("prompt", "")) + "</pre></td><td><pre>" +
+           html_escape(row.value("completion", "")) + "</pre></td><td>" + values + "</td></tr>\n";
   }
   return out;
 }
@@ -131,12 +136,23 @@ std::string html_escape(std::string_view text) {
   out.reserve(text.size());
   for (const char c : text) {
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      case '\'': out += "&#39;"; break;
-      default: out += c;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
+      default:
+        out += c;
     }
   }
   return out;
@@ -144,12 +160,15 @@ std::string html_escape(std::string_view text) {
 
 void write_report(const RunFolder& folder, const std::string& title) {
   namespace fs = std::filesystem;
-  std::string page = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\n<title>" +
-                     html_escape(title) + "</title><style>" + kStyle + "</style></head><body>\n<h1>" + html_escape(title) + "</h1>\n";
+  std::string page =
+      "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
+      "content=\"width=device-width\">\n<title>" +
+      html_escape(title) + "</title><style>" + kStyle + "</style></head><body>\n<h1>" + html_escape(title) + "</h1>\n";
   if (fs::exists(folder.metrics_file())) {
     const auto lines = read_metrics(folder.metrics_file());
     if (!lines.empty()) {
-      page += "<p>" + std::to_string(lines.size()) + " lines of metrics, the last of step " + std::to_string(lines.back().step) + ".</p>\n";
+      page += "<p>" + std::to_string(lines.size()) + " lines of metrics, the last of step " +
+              std::to_string(lines.back().step) + ".</p>\n";
       page += "<div class=\"plots\">\n" + plots(lines) + "</div>\n";
     }
   }

@@ -1,4 +1,5 @@
-// report.html of a run folder: one self-contained page with a plot of every metric, the settings and sample completions.
+// report.html of a run folder: one self-contained page with a plot of every metric, the settings and sample
+// completions.
 #pragma once
 
 #include <string>

@@ -40,7 +40,8 @@ void sync_path(const std::string& path, int flags) {
 void make_folders(const std::string& path) {
   std::error_code error;
   fs::create_directories(path, error);
-  check(!error && fs::is_directory(path), "{}: cannot make the folder: {}", path, error ? error.message() : "a file is in the way");
+  check(!error && fs::is_directory(path), "{}: cannot make the folder: {}", path,
+        error ? error.message() : "a file is in the way");
 }
 
 void sync_folder(const std::string& dir) {
@@ -87,7 +88,8 @@ std::optional<int64_t> RunFolder::latest_checkpoint() const {
   return all.empty() ? std::nullopt : std::optional(all.back());
 }
 
-void RunFolder::write_checkpoint(int64_t step, const std::function<void(const std::string& dir)>& fill, int64_t keep) const {
+void RunFolder::write_checkpoint(int64_t step, const std::function<void(const std::string& dir)>& fill,
+                                 int64_t keep) const {
   const std::string fresh = file(".checkpoint-" + std::to_string(step));
   const std::string old = file(".checkpoint-old");
   const std::string final_dir = checkpoint_dir(step);
@@ -97,8 +99,8 @@ void RunFolder::write_checkpoint(int64_t step, const std::function<void(const st
   try {
     fill(fresh);
     sync_folder(fresh);
-    // A checkpoint of the same step is there when a run is repeated from an earlier one. Folders cannot be swapped in one
-    // rename, so for a moment neither has the name; older checkpoints are whole all the time.
+    // A checkpoint of the same step is there when a run is repeated from an earlier one. Folders cannot be swapped in
+    // one rename, so for a moment neither has the name; older checkpoints are whole all the time.
     if (fs::exists(final_dir)) fs::rename(final_dir, old);
     fs::rename(fresh, final_dir);
     sync_path(path_, O_RDONLY | O_DIRECTORY);

@@ -1,6 +1,7 @@
 // The folder of a run: settings.toml, metrics.jsonl, events for TensorBoard, completions/, checkpoint-N/, report.html.
 //
-// A checkpoint is written beside its place and renamed there when every file in it is on the disk, so one that is found is whole.
+// A checkpoint is written beside its place and renamed there when every file in it is on the disk, so one that is found
+// is whole.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,8 @@ namespace tenon::rl {
 
 class RunFolder {
  public:
-  /// Makes the folder where it is missing and removes what an interrupted checkpoint left behind. Error when it cannot be made.
+  /// Makes the folder where it is missing and removes what an interrupted checkpoint left behind. Error when it cannot
+  /// be made.
   explicit RunFolder(std::string path);
 
   const std::string& path() const { return path_; }
@@ -27,8 +29,8 @@ class RunFolder {
   std::vector<int64_t> checkpoints() const;  // steps, ascending
   std::optional<int64_t> latest_checkpoint() const;
 
-  /// Calls `fill` with a fresh folder, makes it durable and gives it its name; on any error the folder is removed and older
-  /// checkpoints stand as they were. Then keeps the newest `keep` (0: all).
+  /// Calls `fill` with a fresh folder, makes it durable and gives it its name; on any error the folder is removed and
+  /// older checkpoints stand as they were. Then keeps the newest `keep` (0: all).
   void write_checkpoint(int64_t step, const std::function<void(const std::string& dir)>& fill, int64_t keep = 0) const;
 
  private:

@@ -1,4 +1,5 @@
-// What the parts of the recipe hand each other: a row of a dataset, a completion sampled for it, and functions that score one.
+// What the parts of the recipe hand each other: a row of a dataset, a completion sampled for it, and functions that
+// score one.
 #pragma once
 
 #include <cstdint>

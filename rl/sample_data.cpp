@@ -8,7 +8,7 @@
 
 #include "../runtime/check.h"
 #include "../runtime/files.h"
-#include "rollouts.h"
+#include "completions.h"
 #include "tasks/countdown.h"
 
 namespace tenon::rl {
@@ -55,7 +55,8 @@ class Collector {
     if (!options_.translate.empty()) {
       for (Sample& s : readable) s.completion = translate_countdown(s.row, s.completion);
     }
-    const std::vector<float> consistency = consistency_ ? consistency_(readable) : std::vector<float>(samples.size(), 1.0f);
+    const std::vector<float> consistency =
+        consistency_ ? consistency_(readable) : std::vector<float>(samples.size(), 1.0f);
 
     const Row* row = nullptr;
     int64_t of_prompt = 0;
@@ -102,8 +103,8 @@ class Collector {
 
 void SampleDataOptions::validate() const {
   check(num_samples >= 1 && max_per_prompt >= 1 && prompts_per_batch >= 1,
-        "num_samples ({}), max_per_prompt ({}) and prompts_per_batch ({}) must be at least 1", num_samples, max_per_prompt,
-        prompts_per_batch);
+        "num_samples ({}), max_per_prompt ({}) and prompts_per_batch ({}) must be at least 1", num_samples,
+        max_per_prompt, prompts_per_batch);
   check(target_rows >= 0, "target_rows must not be negative, got {}", target_rows);
   check(max_new_tokens >= 1, "max_new_tokens must be at least 1, got {}", max_new_tokens);
   check(temperature >= 0 && std::isfinite(temperature), "temperature must not be negative, got {}", temperature);
@@ -119,7 +120,10 @@ double repeated_share(std::span<const int32_t> tokens, size_t n) {
   std::set<std::vector<int32_t>> seen;
   size_t repeated = 0;
   const size_t pieces = tokens.size() - n + 1;
-  for (size_t i = 0; i < pieces; ++i) repeated += !seen.emplace(tokens.begin() + static_cast<std::ptrdiff_t>(i), tokens.begin() + static_cast<std::ptrdiff_t>(i + n)).second;
+  for (size_t i = 0; i < pieces; ++i)
+    repeated += !seen.emplace(tokens.begin() + static_cast<std::ptrdiff_t>(i),
+                              tokens.begin() + static_cast<std::ptrdiff_t>(i + n))
+                     .second;
   return static_cast<double>(repeated) / static_cast<double>(pieces);
 }
 
@@ -131,20 +135,23 @@ SampleDataResult sample_data(models::Model& model, const PromptDataset& data, co
   Collector collector(options, reward_options);
   models::Generator generator(model, {.max_batch = options.generation_max_batch,
                                       .cache_bytes = static_cast<size_t>(options.generation_cache_mb) << 20});
-  RolloutOptions rollout{.num_samples = options.num_samples, .max_new_tokens = options.max_new_tokens, .stop = options.stop,
-                         .seed = options.seed};
-  rollout.sampling.temperature = static_cast<float>(options.temperature);
-  rollout.sampling.top_p = static_cast<float>(options.top_p);
+  CompletionOptions sampling{.num_samples = options.num_samples,
+                             .max_new_tokens = options.max_new_tokens,
+                             .stop = options.stop,
+                             .seed = options.seed};
+  sampling.sampling.temperature = static_cast<float>(options.temperature);
+  sampling.sampling.top_p = static_cast<float>(options.top_p);
 
   const std::vector<int64_t> order = data.order(options.seed, 0);
   const int64_t total = options.target_rows > 0 ? options.target_rows : data.size();
   if (control.progress) control.progress->begin("sample", total);
   for (int64_t at = 0; at < data.size() && !collector.full(); at += options.prompts_per_batch) {
     std::vector<const Row*> rows;
-    for (int64_t i = at; i < std::min(data.size(), at + options.prompts_per_batch); ++i) rows.push_back(&data[order[static_cast<size_t>(i)]]);
-    rollout.first_id = static_cast<uint64_t>(at);
-    const Rollouts rollouts = roll_out(generator, model, rows, rollout, control);
-    collector.take(rollouts.samples(rows));
+    for (int64_t i = at; i < std::min(data.size(), at + options.prompts_per_batch); ++i)
+      rows.push_back(&data[order[static_cast<size_t>(i)]]);
+    sampling.first_id = static_cast<uint64_t>(at);
+    const Completions completions = complete(generator, model, rows, sampling, control);
+    collector.take(completions.samples(rows));
     collector.result.prompts += static_cast<int64_t>(rows.size());
     if (control.progress) {
       const int64_t done = options.target_rows > 0 ? collector.result.kept : collector.result.prompts;
@@ -155,8 +162,10 @@ SampleDataResult sample_data(models::Model& model, const PromptDataset& data, co
   if (control.progress) control.progress->end();
   SampleDataResult& result = collector.result;
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
-  check(result.kept > 0, "sample: none of {} completions was kept ({} wrong, {} unfinished, {} misformed, {} inconsistent, {} repetitive)",
-        result.sampled, result.wrong, result.unfinished, result.misformed, result.inconsistent, result.repetitive);
+  check(
+      result.kept > 0,
+      "sample: none of {} completions was kept ({} wrong, {} unfinished, {} misformed, {} inconsistent, {} repetitive)",
+      result.sampled, result.wrong, result.unfinished, result.misformed, result.inconsistent, result.repetitive);
   write_file_atomically(options.output, collector.lines);
   return result;
 }

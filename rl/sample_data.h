@@ -1,4 +1,5 @@
-// Rejection sampling: completions of a model that are correct, well formed and readable become training data for another.
+// Rejection sampling: completions of a model that are correct, well formed and readable become training data for
+// another.
 #pragma once
 
 #include <cstdint>
@@ -12,19 +13,19 @@
 namespace tenon::rl {
 
 struct SampleDataOptions {
-  int64_t num_samples = 8;   // completions sampled for each prompt
+  int64_t num_samples = 8;  // completions sampled for each prompt
   int64_t max_per_prompt = 4;
-  int64_t target_rows = 0;   // stop when so many are kept; 0: when the prompts are used up
+  int64_t target_rows = 0;  // stop when so many are kept; 0: when the prompts are used up
   int64_t prompts_per_batch = 64;
   double temperature = 1, top_p = 1;
   int64_t max_new_tokens = 256;
   std::vector<std::string> stop;
   std::string correct = "accuracy";
-  std::string format;                    // a reward that must be at least 1/2; none: not looked at
-  std::string consistency;               // a reward that must reach min_consistency; NaN does not
+  std::string format;       // a reward that must be at least 1/2; none: not looked at
+  std::string consistency;  // a reward that must reach min_consistency; NaN does not
   double min_consistency = 1;
-  std::string translate;                 // rewrites what is kept: "countdown"
-  double max_repetition = 1;             // share of 8-token pieces that stood in the completion before; 1: any
+  std::string translate;      // rewrites what is kept: "countdown"
+  double max_repetition = 1;  // share of 8-token pieces that stood in the completion before; 1: any
   bool keep_unfinished = false;
   uint64_t seed = 42;
   int64_t generation_max_batch = 64;
@@ -48,18 +49,21 @@ void describe(V& v, SampleDataOptions& o) {
   v.field("format", o.format, "a reward that must hold as well");
   v.field("consistency", o.consistency, "a reward that must reach min_consistency");
   v.field("min_consistency", o.min_consistency, "least value of `consistency`");
-  v.field("translate", o.translate, "rewrite what is kept into the prompt's language before `consistency` is asked: countdown");
+  v.field("translate", o.translate,
+          "rewrite what is kept into the prompt's language before `consistency` is asked: countdown");
   v.field("max_repetition", o.max_repetition, "largest share of 8-token pieces that repeat an earlier one");
   v.field("keep_unfinished", o.keep_unfinished, "keep completions that were cut off");
   v.field("seed", o.seed, "seed of the order of prompts and of sampling");
   v.field("generation_max_batch", o.generation_max_batch, "sequences decoded at once");
-  v.field("generation_cache_mb", o.generation_cache_mb, "memory of the key-value cache; 0: what the batch needs, up to 2 GiB");
+  v.field("generation_cache_mb", o.generation_cache_mb,
+          "memory of the key-value cache; 0: what the batch needs, up to 2 GiB");
   v.field("output", o.output, "file of JSON lines to write");
 }
 
 struct SampleDataResult {
   int64_t prompts = 0, sampled = 0, tokens = 0;
-  int64_t wrong = 0, unfinished = 0, misformed = 0, inconsistent = 0, repetitive = 0, duplicate = 0, surplus = 0;  // why they were dropped
+  int64_t wrong = 0, unfinished = 0, misformed = 0, inconsistent = 0, repetitive = 0, duplicate = 0,
+          surplus = 0;  // why they were dropped
   int64_t kept = 0;
   double seconds = 0;
 };
@@ -67,7 +71,8 @@ struct SampleDataResult {
 /// Share of pieces of `n` tokens that occurred earlier in the sequence.
 double repeated_share(std::span<const int32_t> tokens, size_t n);
 
-/// Writes rows of prompt (or messages) + completion with the prompt's columns, whole or not at all. Throws Error when nothing is kept.
+/// Writes rows of prompt (or messages) + completion with the prompt's columns, whole or not at all. Throws Error when
+/// nothing is kept.
 SampleDataResult sample_data(models::Model& model, const PromptDataset& data, const SampleDataOptions& options,
                              const rewards::RewardOptions& reward_options = {}, const RunControl& control = {});
 

@@ -1,9 +1,9 @@
 #include "settings.h"
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cmath>
-#include <cctype>
 
 #include "../runtime/check.h"
 #include "../runtime/files.h"
@@ -22,11 +22,21 @@ std::string quoted(std::string_view text) {
   std::string out = "\"";
   for (const char c : text) {
     switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
       default:
         if (static_cast<unsigned char>(c) < 0x20) {
           static constexpr char kHex[] = "0123456789ABCDEF";
@@ -122,8 +132,8 @@ std::vector<T> parse_list(const SettingField& field, std::string_view text, cons
   std::vector<T> out;
   for (const std::string& item : split_list(text)) {
     T value{};
-    check(parse_number(item, value), "{}setting '{}' is {}, got '{}'", where.empty() ? "" : where + ": ", field.full_name(),
-          field.type(), text);
+    check(parse_number(item, value), "{}setting '{}' is {}, got '{}'", where.empty() ? "" : where + ": ",
+          field.full_name(), field.type(), text);
     out.push_back(value);
   }
   return out;
@@ -152,13 +162,14 @@ std::string SettingField::type() const {
     for (size_t i = 0; i < choice.names.size(); ++i) out += (i ? ", " : "") + choice.names[i];
     return out;
   }
-  return std::visit(Overloaded{[](bool*) { return "a boolean"; }, [](int32_t*) { return "an integer"; }, [](int64_t*) { return "an integer"; },
-                               [](uint64_t*) { return "a non-negative integer"; }, [](float*) { return "a number"; },
-                               [](double*) { return "a number"; }, [](std::string*) { return "a string"; },
-                               [](std::vector<std::string>*) { return "a list of strings"; },
-                               [](std::vector<double>*) { return "a list of numbers"; },
-                               [](std::vector<int64_t>*) { return "a list of integers"; }},
-                    target);
+  return std::visit(
+      Overloaded{[](bool*) { return "a boolean"; }, [](int32_t*) { return "an integer"; },
+                 [](int64_t*) { return "an integer"; }, [](uint64_t*) { return "a non-negative integer"; },
+                 [](float*) { return "a number"; }, [](double*) { return "a number"; },
+                 [](std::string*) { return "a string"; }, [](std::vector<std::string>*) { return "a list of strings"; },
+                 [](std::vector<double>*) { return "a list of numbers"; },
+                 [](std::vector<int64_t>*) { return "a list of integers"; }},
+      target);
 }
 
 std::string SettingField::text() const {
@@ -167,13 +178,14 @@ std::string SettingField::text() const {
     return i < 0 ? "\"\"" : quoted(choice.names[static_cast<size_t>(i)]);
   }
   return std::visit(
-      Overloaded{[](bool* v) { return std::string(*v ? "true" : "false"); }, [](int32_t* v) { return std::to_string(*v); },
-                 [](int64_t* v) { return std::to_string(*v); }, [](uint64_t* v) { return std::to_string(*v); },
-                 [](float* v) { return float_text(*v); }, [](double* v) { return float_text(*v); },
-                 [](std::string* v) { return quoted(*v); },
-                 [](std::vector<std::string>* v) { return list_text(*v, [](const std::string& s) { return quoted(s); }); },
-                 [](std::vector<double>* v) { return list_text(*v, [](double d) { return float_text(d); }); },
-                 [](std::vector<int64_t>* v) { return list_text(*v, [](int64_t i) { return std::to_string(i); }); }},
+      Overloaded{
+          [](bool* v) { return std::string(*v ? "true" : "false"); }, [](int32_t* v) { return std::to_string(*v); },
+          [](int64_t* v) { return std::to_string(*v); }, [](uint64_t* v) { return std::to_string(*v); },
+          [](float* v) { return float_text(*v); }, [](double* v) { return float_text(*v); },
+          [](std::string* v) { return quoted(*v); },
+          [](std::vector<std::string>* v) { return list_text(*v, [](const std::string& s) { return quoted(s); }); },
+          [](std::vector<double>* v) { return list_text(*v, [](double d) { return float_text(d); }); },
+          [](std::vector<int64_t>* v) { return list_text(*v, [](int64_t i) { return std::to_string(i); }); }},
       target);
 }
 
@@ -181,7 +193,8 @@ void Settings::added(size_t first) {
   for (size_t i = first; i < fields_.size(); ++i) {
     fields_[i].default_text = fields_[i].text();
     for (size_t j = 0; j < i; ++j) {
-      check(fields_[i].full_name() != fields_[j].full_name(), "settings: '{}' is described twice", fields_[i].full_name());
+      check(fields_[i].full_name() != fields_[j].full_name(), "settings: '{}' is described twice",
+            fields_[i].full_name());
     }
   }
 }
@@ -333,7 +346,8 @@ std::string Settings::help() const {
   std::string out;
   for (const SettingField& f : fields_) {
     const std::string name = f.full_name();
-    out += "  --" + name + std::string(width - name.size() + 2, ' ') + f.help + " (" + f.type() + ", default " + f.default_text + ")\n";
+    out += "  --" + name + std::string(width - name.size() + 2, ' ') + f.help + " (" + f.type() + ", default " +
+           f.default_text + ")\n";
   }
   return out;
 }

@@ -1,5 +1,5 @@
-// Settings: every options struct lists its fields once, in a `describe` beside it, and gets from that its TOML section, its command
-// line, its help, and the settings.toml of a run folder.
+// Settings: every options struct lists its fields once, in a `describe` beside it, and gets from that its TOML section,
+// its command line, its help, and the settings.toml of a run folder.
 //
 //   struct GrpoOptions { int64_t num_generations = 8; double learning_rate = 1e-6; void validate() const; };
 //   template <class V> void describe(V& v, GrpoOptions& o) {
@@ -13,8 +13,8 @@
 //   settings.set("learning_rate", "3e-6");   // from a command line: --learning_rate 3e-6 or --grpo.learning_rate 3e-6
 //   settings.validate();                     // contradictions, with the places where they were set
 //
-// A key may stand in its section or, where its name is unambiguous, at the top of the file. `validate() const`, where a struct has
-// it, throws Error when settings contradict each other.
+// A key may stand in its section or, where its name is unambiguous, at the top of the file. `validate() const`, where a
+// struct has it, throws Error when settings contradict each other.
 #pragma once
 
 #include <cstdint>
@@ -31,8 +31,8 @@ namespace tenon::rl {
 
 /// A setting: its name, where its value lives, what it is for.
 struct SettingField {
-  using Target = std::variant<bool*, int32_t*, int64_t*, uint64_t*, float*, double*, std::string*, std::vector<std::string>*,
-                              std::vector<double>*, std::vector<int64_t>*>;
+  using Target = std::variant<bool*, int32_t*, int64_t*, uint64_t*, float*, double*, std::string*,
+                              std::vector<std::string>*, std::vector<double>*, std::vector<int64_t>*>;
   struct Choice {  // an enumeration, seen through its names
     std::vector<std::string> names;
     std::function<int()> get;
@@ -53,7 +53,8 @@ struct SettingField {
 /// The visitor that `describe` is called with.
 class SettingCollector {
  public:
-  SettingCollector(std::string section, std::vector<SettingField>& fields) : section_(std::move(section)), fields_(fields) {}
+  SettingCollector(std::string section, std::vector<SettingField>& fields)
+      : section_(std::move(section)), fields_(fields) {}
 
   template <class T>
   void field(std::string_view name, T& value, std::string_view help) {
@@ -107,7 +108,8 @@ class Settings {
   /// The same from text; `where` stands for the file in errors.
   void read_toml_text(std::string_view text, const std::string& where);
 
-  /// One setting from its text; `name` alone or section.name. Lists are separated by commas. Error names the nearest setting.
+  /// One setting from its text; `name` alone or section.name. Lists are separated by commas. Error names the nearest
+  /// setting.
   void set(std::string_view name, std::string_view text, const std::string& where = {});
 
   /// `--name value`, `--name=value` and, for booleans, `--name` alone. Words that are not such options are returned.

@@ -16,20 +16,28 @@ struct SettingsToml {
 
   static std::string type_name(const toml::node& node) {
     switch (node.type()) {
-      case toml::node_type::string: return "a string";
-      case toml::node_type::integer: return "an integer";
-      case toml::node_type::floating_point: return "a number";
-      case toml::node_type::boolean: return "a boolean";
-      case toml::node_type::array: return "a list";
-      case toml::node_type::table: return "a table";
-      default: return "a date or time";
+      case toml::node_type::string:
+        return "a string";
+      case toml::node_type::integer:
+        return "an integer";
+      case toml::node_type::floating_point:
+        return "a number";
+      case toml::node_type::boolean:
+        return "a boolean";
+      case toml::node_type::array:
+        return "a list";
+      case toml::node_type::table:
+        return "a table";
+      default:
+        return "a date or time";
     }
   }
 
   [[noreturn]] void wrong_type(const SettingField& f, const toml::node& node) const {
     std::ostringstream value;
     node.visit([&](const auto& n) { value << n; });
-    fail("{}: setting '{}' is {}, got {}: {}", place_of(node, where), f.full_name(), f.type(), type_name(node), value.str());
+    fail("{}: setting '{}' is {}, got {}: {}", place_of(node, where), f.full_name(), f.type(), type_name(node),
+         value.str());
   }
 
   template <class T>
@@ -47,7 +55,8 @@ struct SettingsToml {
         return out = static_cast<T>(*v), true;
       }
       // 1e3 is a float to TOML, and a whole number to the one who wrote it.
-      if (const auto v = node.value_exact<double>(); v && *v == std::floor(*v) && std::abs(*v) < 9e15 && (*v >= 0 || std::is_signed_v<T>)) {
+      if (const auto v = node.value_exact<double>();
+          v && *v == std::floor(*v) && std::abs(*v) < 9e15 && (*v >= 0 || std::is_signed_v<T>)) {
         return out = static_cast<T>(*v), true;
       }
     } else {  // a vector
@@ -124,12 +133,15 @@ toml::table parse_toml(std::string_view text, const std::string& where) {
   }
 }
 
-void apply_toml(Settings& settings, const toml::table& table, const std::string& where, const std::vector<std::string>& skip) {
+void apply_toml(Settings& settings, const toml::table& table, const std::string& where,
+                const std::vector<std::string>& skip) {
   SettingsToml{settings, where}.table(table, "", skip);
 }
 
 void Settings::read_toml(const std::string& path) { read_toml_text(read_file(path), path); }
 
-void Settings::read_toml_text(std::string_view text, const std::string& where) { apply_toml(*this, parse_toml(text, where), where); }
+void Settings::read_toml_text(std::string_view text, const std::string& where) {
+  apply_toml(*this, parse_toml(text, where), where);
+}
 
 }  // namespace tenon::rl

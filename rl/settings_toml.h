@@ -14,7 +14,8 @@ namespace tenon::rl {
 toml::table parse_toml(std::string_view text, const std::string& where);
 
 /// Sets what `table` holds. `skip`: keys at its top that are not for these settings.
-void apply_toml(Settings& settings, const toml::table& table, const std::string& where, const std::vector<std::string>& skip = {});
+void apply_toml(Settings& settings, const toml::table& table, const std::string& where,
+                const std::vector<std::string>& skip = {});
 
 /// file:line of a node.
 std::string place_of(const toml::node& node, const std::string& where);

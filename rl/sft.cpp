@@ -57,17 +57,19 @@ void SftTrainer::train() {
   TrainingRun run(model_, common, with_settings(control_, "sft", options_), "sft",
                   total_steps(options_.max_steps, options_.num_train_epochs, rows, options_.train_batch_size), *this);
   RowOrder order(rows, options_.seed);
+  const bool evaluated = !eval_.empty() && options_.eval_steps > 0;
+  if (evaluated && run.step() == 0) run.log_start({{"eval_loss", evaluate()}});
   while (run.next()) {
     std::vector<const TokenizedExample*> batch;
     for (int64_t row : order.take(run.step() * options_.train_batch_size, options_.train_batch_size))
       batch.push_back(&examples_[row]);
     Metrics metrics = {
         {"epoch", static_cast<double>((run.step() + 1) * options_.train_batch_size) / static_cast<double>(rows)}};
-    // The loss on held-out rows is that of the weights before this step's update.
-    if (!eval_.empty() && options_.eval_steps > 0 && run.step() % options_.eval_steps == 0)
-      metrics.emplace_back("eval_loss", evaluate());
     const SupervisedLoss step = supervised_step(model_, run, common, batch);
-    run.finish_step(step.loss, std::move(metrics));
+    run.finish_step(step.loss, std::move(metrics), [&](Metrics& after) {
+      if (evaluated && (run.step() % options_.eval_steps == 0 || run.step() == run.total_steps()))
+        after.emplace_back("eval_loss", evaluate());
+    });
   }
   run.finish();
 }

@@ -47,7 +47,8 @@ void describe(V& v, SftOptions& o) {
   v.field("append_eos", o.append_eos, "put the end token behind a plain completion that lacks it");
   v.field("max_steps", o.max_steps, "optimizer steps; 0: as many as num_train_epochs makes");
   v.field("num_train_epochs", o.num_train_epochs, "passes over the examples");
-  v.field("eval_steps", o.eval_steps, "the loss on the evaluation rows every so many steps; 0: never");
+  v.field("eval_steps", o.eval_steps,
+          "the loss on the evaluation rows every so many steps, and before the first and after the last; 0: never");
   describe_training(v, o);
 }
 

@@ -103,7 +103,7 @@ bool TrainingRun::next() {
   return true;
 }
 
-void TrainingRun::finish_step(double loss, Metrics metrics, const std::function<void()>& updated) {
+void TrainingRun::finish_step(double loss, Metrics metrics, const std::function<void(Metrics&)>& updated) {
   const double rate = learning_rate();
   StepResult result{.grad_norm = NAN, .skipped = true};
   if (std::isfinite(loss))
@@ -111,20 +111,22 @@ void TrainingRun::finish_step(double loss, Metrics metrics, const std::function<
   model_.params().zero_grad();
   if (!result.skipped && options_.router_bias_update_speed > 0) update_router_bias();
 
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun_).count();
   ++step_;
-  if (updated) updated();
+  const size_t before = metrics.size();
+  if (updated) updated(metrics);
+  const bool measured = metrics.size() > before;
   num_tokens_ += step_tokens_;
   skipped_ += result.skipped;
   skipped_in_a_row_ = result.skipped ? skipped_in_a_row_ + 1 : 0;
 
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun_).count();
   Metrics all = {{"loss", loss}, {"grad_norm", result.grad_norm}, {"learning_rate", rate}};
   all.insert(all.end(), metrics.begin(), metrics.end());
   all.emplace_back("num_tokens", static_cast<double>(num_tokens_));
   all.emplace_back("skipped_steps", static_cast<double>(skipped_));
   all.emplace_back("step_time", seconds);
   all.emplace_back("tokens_per_second", static_cast<double>(step_tokens_) / std::max(seconds, 1e-9));
-  if (metrics_ && (step_ % options_.logging_steps == 0 || step_ == total_steps_)) metrics_->log(step_, all);
+  if (metrics_ && (step_ % options_.logging_steps == 0 || step_ == total_steps_ || measured)) metrics_->log(step_, all);
   if (control_.progress) {
     if (result.skipped)
       control_.progress->message(fmt::format("step {}: {} is not finite, the step is skipped", step_,
@@ -170,6 +172,10 @@ void TrainingRun::update_router_bias() {
     if (!host.shares_storage(*bias)) ops::copy_into(*bias, host);
     bias->bump_version();
   }
+}
+
+void TrainingRun::log_start(const Metrics& metrics) {
+  if (metrics_) metrics_->log(0, metrics);
 }
 
 void TrainingRun::log_completions(const std::vector<LoggedCompletion>& completions) {

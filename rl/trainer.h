@@ -167,9 +167,11 @@ class TrainingRun {
   int64_t total_steps() const { return total_steps_; }
   double learning_rate() const { return schedule_.at(step_); }
   /// The backward of this step's loss is through. Updates the weights, or skips where loss or gradient is not finite;
-  /// logs; saves when it is time. `updated` runs after the update and before the step is saved. Throws Error after
-  /// max_skipped_steps skipped in a row.
-  void finish_step(double loss, Metrics metrics, const std::function<void()>& updated = {});
+  /// logs; saves when it is time. `updated` runs after the update and before the step is logged and saved; it may add
+  /// what it measures of the new weights. Throws Error after max_skipped_steps skipped in a row.
+  void finish_step(double loss, Metrics metrics, const std::function<void(Metrics&)>& updated = {});
+  /// Logs what was measured before the first step, as step 0.
+  void log_start(const Metrics& metrics);
   /// Tokens of the step, for num_tokens and tokens_per_second.
   void count_tokens(int64_t tokens) { step_tokens_ += tokens; }
   /// Loads of the experts of a micro-batch (Forward::expert_load), for the routing bias.

@@ -51,7 +51,7 @@ void show_log() {
   const char* wish = std::getenv("TENON_LOG");
   const LogLevel least = wish && std::strcmp(wish, "debug") == 0  ? LogLevel::debug
                          : wish && std::strcmp(wish, "info") == 0 ? LogLevel::info
-                                                                   : LogLevel::warning;
+                                                                  : LogLevel::warning;
   set_log_sink([least](LogLevel level, std::string_view text) {
     if (level >= least) write_error("tenon: " + std::string(text) + "\n");
   });

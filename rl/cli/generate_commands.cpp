@@ -30,13 +30,19 @@ struct Options {
 void add_options(CLI::App* command, Options& o) {
   command->add_option("--model", o.model.model, "folder of the model")->required();
   command->add_option("--device", o.model.device, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
-  command->add_option("--dtype", o.model.dtype, "f32 or bf16; default: as the folder has it")->check(CLI::IsMember({"f32", "bf16"}));
+  command->add_option("--dtype", o.model.dtype, "f32 or bf16; default: as the folder has it")
+      ->check(CLI::IsMember({"f32", "bf16"}));
   command->add_option("--system", o.system, "system message");
-  command->add_option("--max_new_tokens,--max-new-tokens", o.max_new_tokens, "tokens at most")->check(CLI::PositiveNumber);
-  command->add_option("--temperature", o.temperature, "0: the most probable token always")->check(CLI::NonNegativeNumber)->capture_default_str();
-  command->add_option("--top_p,--top-p", o.top_p, "sample from the smallest set with this probability")->capture_default_str();
+  command->add_option("--max_new_tokens,--max-new-tokens", o.max_new_tokens, "tokens at most")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--temperature", o.temperature, "0: the most probable token always")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("--top_p,--top-p", o.top_p, "sample from the smallest set with this probability")
+      ->capture_default_str();
   command->add_option("--top_k,--top-k", o.top_k, "sample from the k most probable")->capture_default_str();
-  command->add_option("--min_p,--min-p", o.min_p, "leave out tokens below this share of the most probable")->capture_default_str();
+  command->add_option("--min_p,--min-p", o.min_p, "leave out tokens below this share of the most probable")
+      ->capture_default_str();
   command->add_option("--repetition_penalty,--repetition-penalty", o.repetition_penalty)->capture_default_str();
   command->add_option("--stop", o.stop, "strings that end the text");
   command->add_option("--seed", o.seed, "seed of sampling")->capture_default_str();
@@ -70,7 +76,8 @@ const text::ChatTemplate& template_of(const models::Model& model) {
 }
 
 // Prints a sequence while it is made; returns its text.
-std::string stream(models::Generator& generator, const text::Tokenizer& tokenizer, const models::GenerateRequest& request) {
+std::string stream(models::Generator& generator, const text::Tokenizer& tokenizer,
+                   const models::GenerateRequest& request) {
   text::StreamDecoder decoder(tokenizer, true);
   std::string whole;
   generator.generate(std::span(&request, 1), [&](size_t, int, int32_t token) {
@@ -105,7 +112,9 @@ void generate(const Options& o) {
   for (const models::Completion& c : generator.generate(std::span(&request, 1))) {
     const std::string text = tokenizer->decode(c.tokens, true);
     if (o.json) {
-      print(nlohmann::ordered_json({{"completion", text}, {"tokens", c.tokens}, {"logprobs", c.logprobs},
+      print(nlohmann::ordered_json({{"completion", text},
+                                    {"tokens", c.tokens},
+                                    {"logprobs", c.logprobs},
                                     {"finished", c.finish == models::FinishReason::stop}})
                 .dump() +
             "\n");

@@ -23,7 +23,8 @@ void info(const std::string& model, const std::string& dtype_name, int64_t conte
     return;
   }
   const bool file = std::filesystem::is_regular_file(model);
-  const models::ModelConfig config = file ? models::config_from_json(read_file(model), model) : models::load_config(model);
+  const models::ModelConfig config =
+      file ? models::config_from_json(read_file(model), model) : models::load_config(model);
   const DType dtype = dtype_from_name(dtype_name);
   const models::ModelSize size = models::size_of(config, dtype);
   out["architecture"] = config.architecture;
@@ -58,10 +59,13 @@ void add_info_command(CLI::App& app) {
     int64_t context = 4096;
   };
   auto state = std::make_shared<State>();
-  CLI::App* command = app.add_subcommand("info", "parameters, active parameters and memory of a model; without one, this machine");
+  CLI::App* command =
+      app.add_subcommand("info", "parameters, active parameters and memory of a model; without one, this machine");
   command->add_option("model", state->model, "folder of the model, or a config.json");
   command->add_option("--model", state->model, "the same");
-  command->add_option("--dtype", state->dtype, "f32 or bf16")->check(CLI::IsMember({"f32", "bf16"}))->capture_default_str();
+  command->add_option("--dtype", state->dtype, "f32 or bf16")
+      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->capture_default_str();
   command->add_option("--context", state->context, "tokens for which the cache is reckoned")->capture_default_str();
   command->callback([state] { info(state->model, state->dtype, state->context); });
 }

@@ -1,4 +1,5 @@
-// tenon pretrain | sft | grpo | distill | eval | sample | countdown | word_problems [SETTINGS.toml ...] [--setting value ...]
+// tenon pretrain | sft | grpo | distill | eval | sample | countdown | word_problems [SETTINGS.toml ...] [--setting
+// value ...]
 #include <unistd.h>
 
 #include "../jobs.h"
@@ -10,7 +11,8 @@ namespace {
 const char* description(const std::string& kind) {
   if (kind == "pretrain") return "train a model on text, from nothing or from a folder";
   if (kind == "sft") return "fine-tune a model on prompts and completions, or on conversations";
-  if (kind == "grpo") return "reinforcement learning: sample groups of completions, raise those above their group's mean reward";
+  if (kind == "grpo")
+    return "reinforcement learning: sample groups of completions, raise those above their group's mean reward";
   if (kind == "distill") return "train a student on a teacher's next-token distributions";
   if (kind == "eval") return "sample answers to questions: pass@1, majority vote, pass@k";
   if (kind == "sample") return "sample completions and keep those that are correct and readable, as training data";
@@ -44,7 +46,10 @@ void add_job_commands(CLI::App& app) {
   for (const std::string& kind : rl::job_kinds()) {
     CLI::App* command = app.add_subcommand(kind, description(kind));
     command->allow_extras();
-    command->footer([kind] { return "tenon " + kind + " [SETTINGS.toml ...] [--setting value ...]; the command line wins.\n\nSettings:\n" + rl::make_job(kind)->settings().help(); });
+    command->footer([kind] {
+      return "tenon " + kind + " [SETTINGS.toml ...] [--setting value ...]; the command line wins.\n\nSettings:\n" +
+             rl::make_job(kind)->settings().help();
+    });
     command->callback([command, kind] { run(kind, command->remaining()); });
   }
 }

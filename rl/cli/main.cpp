@@ -1,6 +1,7 @@
 // tenon: training, generation and evaluation from the command line.
 //
-// Exit codes: 0, 1 for an error (one line on standard error), 2 for a mistake on the command line, 130 when interrupted.
+// Exit codes: 0, 1 for an error (one line on standard error), 2 for a mistake on the command line, 130 when
+// interrupted.
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,24 +16,28 @@
 
 namespace {
 
-// --threads N belongs to every command. Commands hand words they do not know to their settings, so it is taken out before.
+// --threads N belongs to every command. Commands hand words they do not know to their settings, so it is taken out
+// before.
 void take_threads(std::vector<std::string>& words) {
   for (size_t i = 0; i < words.size(); ++i) {
     if (words[i] != "--threads" && words[i].rfind("--threads=", 0) != 0) continue;
     const bool joined = words[i].size() > 9;
     const std::string value = joined ? words[i].substr(10) : i + 1 < words.size() ? words[i + 1] : "";
-    if (value.empty() || value.size() > 4 || value.find_first_not_of("0123456789") != std::string::npos || std::stoi(value) == 0) {
+    if (value.empty() || value.size() > 4 || value.find_first_not_of("0123456789") != std::string::npos ||
+        std::stoi(value) == 0) {
       throw tenon::cli::UsageError("--threads needs a number of threads, got '" + value + "'");
     }
     tenon::set_num_threads(std::stoi(value));
-    words.erase(words.begin() + static_cast<std::ptrdiff_t>(i), words.begin() + static_cast<std::ptrdiff_t>(i + (joined ? 1 : 2)));
+    words.erase(words.begin() + static_cast<std::ptrdiff_t>(i),
+                words.begin() + static_cast<std::ptrdiff_t>(i + (joined ? 1 : 2)));
     --i;
   }
 }
 
-// OpenMP's threads wait for each other by spinning, by default for milliseconds. On a machine with other work the thread that is waited for is the one that
-// has no processor: two threads on two busy cores then train a tiny model nine times slower than one (measured: 15 steps against 135; with short
-// spins 70 to 104). A spin of 50 microseconds bridges what lies between two parallel regions. libgomp reads the environment before main(), hence the exec.
+// OpenMP's threads wait for each other by spinning, by default for milliseconds. On a machine with other work the
+// thread that is waited for is the one that has no processor: two threads on two busy cores then train a tiny model
+// nine times slower than one (measured: 15 steps against 135; with short spins 70 to 104). A spin of 50 microseconds
+// bridges what lies between two parallel regions. libgomp reads the environment before main(), hence the exec.
 void spin_briefly(char** argv) {
   if (std::getenv("GOMP_SPINCOUNT") || std::getenv("OMP_WAIT_POLICY")) return;
   ::setenv("GOMP_SPINCOUNT", "1000", 1);

@@ -31,7 +31,8 @@ std::vector<std::pair<std::string, std::string>> overrides_from(const std::vecto
 
 void add_recipe_command(CLI::App& app) {
   auto options = std::make_shared<rl::RecipeOptions>();
-  CLI::App* command = app.add_subcommand("r1", "run the stages of a recipe in order, going on where an earlier run ended");
+  CLI::App* command =
+      app.add_subcommand("r1", "run the stages of a recipe in order, going on where an earlier run ended");
   command->add_option("recipe", options->path, "the recipe, for example rl/recipes/r1-miniature.toml")->required();
   command->add_option("--output_dir,--output-dir", options->output_dir, "folder of the run, instead of the recipe's");
   command->allow_extras();

@@ -17,7 +17,9 @@ void reward(const std::string& name, const std::string& file, rl::rewards::Rewar
   std::vector<rl::Sample> samples;
   for (const rl::Row& row : data.rows()) {
     const auto finished = row.find_column("finished");
-    samples.push_back({.row = row, .prompt = row.prompt, .completion = row.messages.empty() ? row.completion : row.messages.back().content,
+    samples.push_back({.row = row,
+                       .prompt = row.prompt,
+                       .completion = row.messages.empty() ? row.completion : row.messages.back().content,
                        .finished = !finished || *finished == "true"});
   }
   std::string out;
@@ -37,7 +39,8 @@ void add_reward_command(CLI::App& app) {
     rl::rewards::RewardOptions options;
   };
   auto state = std::make_shared<State>();
-  CLI::App* command = app.add_subcommand("reward", "score completions: rows of prompt, completion and columns in, a number a line out");
+  CLI::App* command =
+      app.add_subcommand("reward", "score completions: rows of prompt, completion and columns in, a number a line out");
   std::string known;
   for (const std::string& name : rl::rewards::reward_names()) known += (known.empty() ? "" : ", ") + name;
   command->add_option("reward", state->name, "one of " + known)->required();

@@ -28,7 +28,8 @@ std::vector<int32_t> tokens_of(const Options& o, const models::Model& model) {
     for (const auto& id : json) {
       check(id.is_number_integer(), "--ids must be a JSON list of integers, got {}", id.dump());
       const auto value = id.get<int64_t>();
-      check(value >= 0 && value < model.config().vocab_size, "--ids: {} is not in the vocabulary of {} tokens", value, model.config().vocab_size);
+      check(value >= 0 && value < model.config().vocab_size, "--ids: {} is not in the vocabulary of {} tokens", value,
+            model.config().vocab_size);
       out.push_back(static_cast<int32_t>(value));
     }
     return out;
@@ -46,7 +47,8 @@ void score(const Options& o) {
   const auto count = static_cast<int64_t>(ids.size());
   const Tensor hidden = forward.hidden.value().slice(0, 0, count - 1).contiguous();
   const Tensor targets = Tensor::from_vector(std::vector<int32_t>(ids.begin() + 1, ids.end())).to(model.device());
-  const ops::TokenLogProbs scored = ops::token_logprobs(hidden, model.head_weight().value(), targets, o.temperature, true);
+  const ops::TokenLogProbs scored =
+      ops::token_logprobs(hidden, model.head_weight().value(), targets, o.temperature, true);
   const auto logprobs = scored.logprob.to(Device::cpu()).to_vector<float>();
   const auto entropies = scored.entropy.to(Device::cpu()).to_vector<float>();
   double sum = 0;
@@ -73,11 +75,14 @@ void add_score_command(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("score", "log-probability of each token of a text, as JSON");
   command->add_option("--model", options->model.model, "folder of the model")->required();
-  command->add_option("--device", options->model.device, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+  command->add_option("--device", options->model.device, "auto, cpu or cuda")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   command->add_option("--dtype", options->model.dtype, "f32 or bf16")->check(CLI::IsMember({"f32", "bf16"}));
   CLI::Option* text = command->add_option("--text", options->text, "the text; default: standard input");
   command->add_option("--ids", options->ids, "token ids instead, a JSON list")->excludes(text);
-  command->add_option("--temperature", options->temperature, "divides the logits")->check(CLI::PositiveNumber)->capture_default_str();
+  command->add_option("--temperature", options->temperature, "divides the logits")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   command->callback([options] { score(*options); });
 }
 

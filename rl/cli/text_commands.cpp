@@ -26,8 +26,8 @@ std::vector<int32_t> ids_from(const std::string& text) {
   check(json.is_array(), "ids must be a JSON list of integers, got '{}'", text.substr(0, 80));
   std::vector<int32_t> out;
   for (const auto& id : json) {
-    check(id.is_number_integer() && id.get<int64_t>() >= 0 && id.get<int64_t>() <= INT32_MAX, "ids must be a JSON list of integers, got {}",
-          id.dump());
+    check(id.is_number_integer() && id.get<int64_t>() >= 0 && id.get<int64_t>() <= INT32_MAX,
+          "ids must be a JSON list of integers, got {}", id.dump());
     out.push_back(id.get<int32_t>());
   }
   return out;
@@ -89,7 +89,8 @@ void train(const TrainOptions& o) {
     for (const rl::Row& row : data.rows()) texts.push_back(row.text);
   }
   rl::make_folders(o.output);
-  text::SpecialTokens special{.bos = o.bos, .eos = o.eos.empty() && !o.special.empty() ? o.special[0] : o.eos, .pad = o.pad};
+  text::SpecialTokens special{
+      .bos = o.bos, .eos = o.eos.empty() && !o.special.empty() ? o.special[0] : o.eos, .pad = o.pad};
   write_file_atomically(o.output + "/tokenizer.json", text::train_bpe(texts, o.vocab_size, o.special));
   write_file_atomically(o.output + "/tokenizer_config.json", text::tokenizer_config_json(special));
   print("{\"vocab_size\":" + std::to_string(text::Tokenizer::load(o.output)->vocab_size()) + "}\n");
@@ -103,14 +104,16 @@ void add_text_commands(CLI::App& app) {
   command->add_option("--model", tokenize_options->model, "folder of a model, or a tokenizer.json")->required();
   command->add_option("--text", tokenize_options->text, "the text; default: standard input");
   command->add_option("--ids", tokenize_options->ids, "a JSON list of ids to decode");
-  command->add_flag("--add-special-tokens,--add_special_tokens", tokenize_options->special, "with what the tokenizer puts around a text");
+  command->add_flag("--add-special-tokens,--add_special_tokens", tokenize_options->special,
+                    "with what the tokenizer puts around a text");
   command->add_flag("--tokens", tokenize_options->tokens, "a line a token: id and how it is spelled in the vocabulary");
   command->callback([tokenize_options] { tokenize(*tokenize_options); });
 
   auto render_options = std::make_shared<RenderOptions>();
   command = app.add_subcommand("render", "a conversation as the model's chat template writes it");
   command->add_option("--model", render_options->model, "folder of a model")->required();
-  command->add_option("--messages", render_options->messages, "file with a JSON list of messages; default: standard input");
+  command->add_option("--messages", render_options->messages,
+                      "file with a JSON list of messages; default: standard input");
   command->add_option("--user", render_options->user, "one message instead");
   command->add_option("--system", render_options->system, "and a system message before it");
   command->add_flag("--no-generation-prompt", render_options->no_generation_prompt, "do not open the assistant's turn");
@@ -122,11 +125,13 @@ void add_text_commands(CLI::App& app) {
   command = command->add_subcommand("train", "byte-level BPE from text files or JSON lines");
   command->add_option("files", train_options->files, "files to learn from")->required();
   command->add_option("--vocab_size,--vocab-size", train_options->vocab_size, "tokens in all")->capture_default_str();
-  command->add_option("--special", train_options->special, "special tokens; the first ends a text unless --eos names another");
+  command->add_option("--special", train_options->special,
+                      "special tokens; the first ends a text unless --eos names another");
   command->add_option("--eos", train_options->eos, "end token");
   command->add_option("--bos", train_options->bos, "begin token");
   command->add_option("--pad", train_options->pad, "padding token");
-  command->add_option("--text_column,--text-column", train_options->text_column, "column of JSON lines")->capture_default_str();
+  command->add_option("--text_column,--text-column", train_options->text_column, "column of JSON lines")
+      ->capture_default_str();
   command->add_option("--output", train_options->output, "folder to write")->required();
   command->callback([train_options] { train(*train_options); });
 }

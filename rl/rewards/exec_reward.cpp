@@ -33,8 +33,9 @@ class ExecReward {
     check(!command_.empty(), "exec reward: no command");
     check(options_.timeout > 0, "exec reward: exec_timeout must be positive, got {}", options_.timeout);
     if (options_.sandbox) {
-      check(sandbox_problem().empty(), "reward 'exec:{}': the sandbox cannot be used here: {}; set sandbox = false to run without it",
-            command_, sandbox_problem());
+      check(sandbox_problem().empty(),
+            "reward 'exec:{}': the sandbox cannot be used here: {}; set sandbox = false to run without it", command_,
+            sandbox_problem());
     }
   }
 
@@ -46,7 +47,8 @@ class ExecReward {
     size_t next = 0;
     for (int restarts = 0; next < requests.size();) {
       start();
-      const auto exchange = process_->exchange({requests.begin() + static_cast<std::ptrdiff_t>(next), requests.end()}, options_.timeout);
+      const auto exchange =
+          process_->exchange({requests.begin() + static_cast<std::ptrdiff_t>(next), requests.end()}, options_.timeout);
       for (const std::string& answer : exchange.answers) {
         values[next] = number_of(answer, next);
         ++next;
@@ -58,12 +60,14 @@ class ExecReward {
       process_.reset();
       const std::string tail = said.empty() ? "" : "; it said: " + said;
       if (hung) {
-        problem(name() + ": no answer to sample " + std::to_string(next + 1) + " of " + std::to_string(requests.size()) + " within " +
+        problem(name() + ": no answer to sample " + std::to_string(next + 1) + " of " +
+                std::to_string(requests.size()) + " within " +
                 std::to_string(static_cast<int64_t>(std::ceil(options_.timeout))) +
                 " s (exec_timeout); it was killed. Does it flush its output after each line?" + tail);
         break;  // the batch's time is spent
       }
-      problem(name() + ": ended (" + how + ") at sample " + std::to_string(next + 1) + " of " + std::to_string(requests.size()) + tail);
+      problem(name() + ": ended (" + how + ") at sample " + std::to_string(next + 1) + " of " +
+              std::to_string(requests.size()) + tail);
       ++next;
       if (++restarts > kRestarts) {
         problem(name() + ": ended " + std::to_string(restarts) + " times in one batch; the rest of it gets no reward");
@@ -100,7 +104,8 @@ class ExecReward {
     if (value.is_boolean()) return value.get<bool>() ? 1.0f : 0.0f;
     if (value.is_number() && std::isfinite(value.get<double>())) return value.get<float>();
     if (options_.fail_on_error) process_.reset();  // answers after this one are out of step
-    problem(name() + ": sample " + std::to_string(index + 1) + ": answered '" + shortened(answer) + "' where a number was expected");
+    problem(name() + ": sample " + std::to_string(index + 1) + ": answered '" + shortened(answer) +
+            "' where a number was expected");
     return std::numeric_limits<float>::quiet_NaN();
   }
 

@@ -5,8 +5,9 @@
 
 namespace tenon::rl::rewards {
 
-/// 1 when the completion is <think> ... </think> <answer> ... </answer>, each tag once and in this order, nothing but white space outside, and ended by the
-/// model; else 0. Where the prompt ends with an opened <think>, the completion begins inside it.
+/// 1 when the completion is <think> ... </think> <answer> ... </answer>, each tag once and in this order, nothing but
+/// white space outside, and ended by the model; else 0. Where the prompt ends with an opened <think>, the completion
+/// begins inside it.
 Reward format();
 
 }  // namespace tenon::rl::rewards

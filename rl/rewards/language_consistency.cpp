@@ -8,7 +8,21 @@
 namespace tenon::rl::rewards {
 namespace {
 
-enum class Script : uint8_t { none, latin, han, kana, hangul, cyrillic, greek, arabic, hebrew, devanagari, thai, other, count };
+enum class Script : uint8_t {
+  none,
+  latin,
+  han,
+  kana,
+  hangul,
+  cyrillic,
+  greek,
+  arabic,
+  hebrew,
+  devanagari,
+  thai,
+  other,
+  count
+};
 
 struct Range {
   int32_t first, last;
@@ -17,15 +31,17 @@ struct Range {
 
 // Unicode blocks of letters.
 constexpr Range kRanges[] = {
-    {0x0041, 0x005A, Script::latin},      {0x0061, 0x007A, Script::latin},      {0x00C0, 0x024F, Script::latin},    {0x0370, 0x03FF, Script::greek},
-    {0x0400, 0x052F, Script::cyrillic},   {0x0590, 0x05FF, Script::hebrew},     {0x0600, 0x06FF, Script::arabic},   {0x0750, 0x077F, Script::arabic},
-    {0x0900, 0x097F, Script::devanagari}, {0x0E00, 0x0E7F, Script::thai},       {0x1100, 0x11FF, Script::hangul},   {0x1E00, 0x1EFF, Script::latin},
-    {0x3040, 0x30FF, Script::kana},       {0x3400, 0x4DBF, Script::han},        {0x4E00, 0x9FFF, Script::han},      {0xAC00, 0xD7AF, Script::hangul},
-    {0xF900, 0xFAFF, Script::han},        {0x20000, 0x323AF, Script::han}};
+    {0x0041, 0x005A, Script::latin},  {0x0061, 0x007A, Script::latin},    {0x00C0, 0x024F, Script::latin},
+    {0x0370, 0x03FF, Script::greek},  {0x0400, 0x052F, Script::cyrillic}, {0x0590, 0x05FF, Script::hebrew},
+    {0x0600, 0x06FF, Script::arabic}, {0x0750, 0x077F, Script::arabic},   {0x0900, 0x097F, Script::devanagari},
+    {0x0E00, 0x0E7F, Script::thai},   {0x1100, 0x11FF, Script::hangul},   {0x1E00, 0x1EFF, Script::latin},
+    {0x3040, 0x30FF, Script::kana},   {0x3400, 0x4DBF, Script::han},      {0x4E00, 0x9FFF, Script::han},
+    {0xAC00, 0xD7AF, Script::hangul}, {0xF900, 0xFAFF, Script::han},      {0x20000, 0x323AF, Script::han}};
 
 Script script_of(int32_t c) {
   const auto category = utf8proc_category(c);
-  if (category < UTF8PROC_CATEGORY_LU || category > UTF8PROC_CATEGORY_MC) return Script::none;  // letters and the marks that belong to them
+  if (category < UTF8PROC_CATEGORY_LU || category > UTF8PROC_CATEGORY_MC)
+    return Script::none;  // letters and the marks that belong to them
   for (const Range& r : kRanges) {
     if (c >= r.first && c <= r.last) return r.script;
   }
@@ -49,7 +65,8 @@ Counts count_words(std::string_view text) {
     at += n;
     left -= n;
     const Script s = script_of(c);
-    if (s != Script::none && (word == Script::none || stands_alone(s) || stands_alone(word))) ++counts[static_cast<size_t>(s)];
+    if (s != Script::none && (word == Script::none || stands_alone(s) || stands_alone(word)))
+      ++counts[static_cast<size_t>(s)];
     word = s;
   }
   return counts;
@@ -61,7 +78,8 @@ std::string without_tags(std::string_view text) {
   for (size_t i = 0; i < text.size(); ++i) {
     if (text[i] == '<') {
       const size_t end = text.find('>', i);
-      if (end != std::string_view::npos && end - i <= 32 && text.substr(i, end - i).find_first_of(" \n") == std::string_view::npos) {
+      if (end != std::string_view::npos && end - i <= 32 &&
+          text.substr(i, end - i).find_first_of(" \n") == std::string_view::npos) {
         out += ' ';
         i = end;
         continue;
@@ -82,8 +100,9 @@ std::string language_of(const Sample& s) {
   if (const auto column = s.row.find_column("language")) return std::string(*column);
   const Counts counts = count_words(without_tags(s.prompt));
   static constexpr std::pair<Script, const char*> kLanguages[] = {
-      {Script::latin, "en"}, {Script::han, "zh"},    {Script::hangul, "ko"}, {Script::cyrillic, "ru"}, {Script::greek, "el"},
-      {Script::arabic, "ar"}, {Script::hebrew, "he"}, {Script::devanagari, "hi"}, {Script::thai, "th"}};
+      {Script::latin, "en"},    {Script::han, "zh"},        {Script::hangul, "ko"},
+      {Script::cyrillic, "ru"}, {Script::greek, "el"},      {Script::arabic, "ar"},
+      {Script::hebrew, "he"},   {Script::devanagari, "hi"}, {Script::thai, "th"}};
   if (counts[static_cast<size_t>(Script::kana)] > 0) return "ja";
   const char* best = "en";
   int64_t most = 0;

@@ -23,8 +23,10 @@ Reward contains(const std::string& words) {
   }
   check(!list.empty(), "reward 'contains:': no words; write contains:WORD,WORD");
   return [list](const Sample& s) {
-    return std::any_of(list.begin(), list.end(), [&](const std::string& w) { return s.completion.find(w) != std::string::npos; }) ? 1.0f
-                                                                                                                                  : 0.0f;
+    return std::any_of(list.begin(), list.end(),
+                       [&](const std::string& w) { return s.completion.find(w) != std::string::npos; })
+               ? 1.0f
+               : 0.0f;
   };
 }
 
@@ -34,12 +36,9 @@ struct Entry {
 };
 
 constexpr Entry kRewards[] = {
-    {"accuracy", [] { return math_accuracy(); }},
-    {"format", format},
-    {"language_consistency", language_consistency},
-    {"countdown", countdown},
-    {"countdown_format", countdown_format},
-    {"countdown_language", countdown_language},
+    {"accuracy", [] { return math_accuracy(); }},   {"format", format},
+    {"language_consistency", language_consistency}, {"countdown", countdown},
+    {"countdown_format", countdown_format},         {"countdown_language", countdown_language},
 };
 
 }  // namespace
@@ -54,10 +53,13 @@ std::vector<std::string> reward_names() {
 
 WeightedReward make_reward(const std::string& spec, const RewardOptions& options, float weight) {
   if (spec.rfind("exec:", 0) == 0) {
-    ExecOptions exec{.timeout = options.exec_timeout, .fail_on_error = options.exec_on_failure == "error", .sandbox = {}};
+    ExecOptions exec{
+        .timeout = options.exec_timeout, .fail_on_error = options.exec_on_failure == "error", .sandbox = {}};
     if (options.sandbox) {
-      exec.sandbox = SandboxLimits{.cpu_seconds = options.sandbox_cpu_seconds, .memory_mb = options.sandbox_memory_mb,
-                                   .processes = options.sandbox_processes, .file_mb = options.sandbox_file_mb};
+      exec.sandbox = SandboxLimits{.cpu_seconds = options.sandbox_cpu_seconds,
+                                   .memory_mb = options.sandbox_memory_mb,
+                                   .processes = options.sandbox_processes,
+                                   .file_mb = options.sandbox_file_mb};
     }
     // The metric is named after the program, without its folder and arguments.
     std::string name = spec.substr(5, spec.find(' ') == std::string::npos ? std::string::npos : spec.find(' ') - 5);
@@ -78,8 +80,8 @@ WeightedReward make_reward(const std::string& spec, const RewardOptions& options
 
 std::vector<WeightedReward> make_rewards(const std::vector<std::string>& specs, const std::vector<double>& weights,
                                          const RewardOptions& options) {
-  check(weights.empty() || weights.size() == specs.size(), "reward_weights has {} values for {} rewards (reward_funcs)", weights.size(),
-        specs.size());
+  check(weights.empty() || weights.size() == specs.size(), "reward_weights has {} values for {} rewards (reward_funcs)",
+        weights.size(), specs.size());
   std::vector<WeightedReward> out;
   for (size_t i = 0; i < specs.size(); ++i) {
     out.push_back(make_reward(specs[i], options, weights.empty() ? 1.0f : static_cast<float>(weights[i])));

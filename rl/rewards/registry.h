@@ -1,5 +1,5 @@
-// Rewards by name, for TOML and the command line: "accuracy", "format", "language_consistency", "countdown", "contains:word,word",
-// "exec:./program arguments".
+// Rewards by name, for TOML and the command line: "accuracy", "format", "language_consistency", "countdown",
+// "contains:word,word", "exec:./program arguments".
 #pragma once
 
 #include <cstdint>
@@ -12,10 +12,10 @@ namespace tenon::rl::rewards {
 
 /// What named rewards need beside their name; a section [reward] of a settings file.
 struct RewardOptions {
-  double exec_timeout = 30;            // seconds for the answers to a batch
+  double exec_timeout = 30;             // seconds for the answers to a batch
   std::string exec_on_failure = "nan";  // "nan": the samples get no reward; "error": the run stops
-  bool sandbox = false;                // run exec programs without network, with the limits below
-  double sandbox_cpu_seconds = 10;     // of processor time, for each process
+  bool sandbox = false;                 // run exec programs without network, with the limits below
+  double sandbox_cpu_seconds = 10;      // of processor time, for each process
   int64_t sandbox_memory_mb = 512;
   int64_t sandbox_processes = 32;
   int64_t sandbox_file_mb = 16;
@@ -24,7 +24,8 @@ struct RewardOptions {
 template <class V>
 void describe(V& v, RewardOptions& o) {
   v.field("exec_timeout", o.exec_timeout, "seconds that an exec reward may take to answer a batch");
-  v.choice("exec_on_failure", o.exec_on_failure, {"nan", "error"}, "a program that hangs, dies or answers nonsense: no reward, or stop");
+  v.choice("exec_on_failure", o.exec_on_failure, {"nan", "error"},
+           "a program that hangs, dies or answers nonsense: no reward, or stop");
   v.field("sandbox", o.sandbox, "run exec rewards in a sandbox: no network, read-only files, limits");
   v.field("sandbox_cpu_seconds", o.sandbox_cpu_seconds, "processor time of each sandboxed process");
   v.field("sandbox_memory_mb", o.sandbox_memory_mb, "memory of each sandboxed process");

@@ -1,8 +1,9 @@
 // A cage for programs that run what a model wrote: bubblewrap with namespaces of its own and resource limits.
 //
-// Inside, the machine's files are readable and not writable, /tmp is a small memory disk, /run is empty, there is no network, and each
-// process is bounded in processor time, memory, file size and number of processes. As root the program runs under an unused user
-// id (limits on processes do not bind root), with the capability to read root's files.
+// Inside, the machine's files are readable and not writable, /tmp is a small memory disk, /run is empty, there is no
+// network, and each process is bounded in processor time, memory, file size and number of processes. As root the
+// program runs under an unused user id (limits on processes do not bind root), with the capability to read root's
+// files.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +23,8 @@ struct SandboxLimits {
 /// files that the command names stay visible.
 std::vector<std::string> sandboxed(const std::string& command, const SandboxLimits& limits);
 
-/// Why the cage cannot be used here ("bwrap: No permissions to create new namespace ..."); empty when it can. Asked once, by trying.
+/// Why the cage cannot be used here ("bwrap: No permissions to create new namespace ..."); empty when it can. Asked
+/// once, by trying.
 const std::string& sandbox_problem();
 
 }  // namespace tenon::rl

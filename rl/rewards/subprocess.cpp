@@ -37,8 +37,8 @@ struct Pipe {
   static int take(int& fd) { return std::exchange(fd, -1); }
 };
 
-// Writing to a process that died raises SIGPIPE, which would end the host. The library owns no signal handlers, so the signal is
-// blocked for this thread and taken off the queue when it came from here.
+// Writing to a process that died raises SIGPIPE, which would end the host. The library owns no signal handlers, so the
+// signal is blocked for this thread and taken off the queue when it came from here.
 class BlockSigpipe {
  public:
   BlockSigpipe() {
@@ -119,7 +119,8 @@ int left_ms(Clock::time_point deadline) {
 }
 
 Clock::time_point after(double seconds) {
-  return Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(std::min(seconds, 1e8)));
+  return Clock::now() +
+         std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(std::min(seconds, 1e8)));
 }
 
 }  // namespace

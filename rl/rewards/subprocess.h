@@ -1,7 +1,7 @@
 // A child process that is spoken to line by line: requests on its standard input, answers on its standard output.
 //
-// Made with posix_spawn (no fork of a process that has threads), in a process group of its own that is killed whole. Writing and
-// reading go on at once, so neither side can block the other however much is in flight.
+// Made with posix_spawn (no fork of a process that has threads), in a process group of its own that is killed whole.
+// Writing and reading go on at once, so neither side can block the other however much is in flight.
 #pragma once
 
 #include <sys/types.h>

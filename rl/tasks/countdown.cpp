@@ -57,23 +57,32 @@ struct Countdown::Try {
 
 void CountdownOptions::validate() const {
   check(largest_number >= 1 && largest_number <= 20, "largest_number must be between 1 and 20, got {}", largest_number);
-  check(largest_value >= largest_number && largest_value <= 1000, "largest_value must be between largest_number ({}) and 1000, got {}",
-        largest_number, largest_value);
-  check(smallest_target >= 1 && smallest_target <= largest_value, "smallest_target must be between 1 and largest_value ({}), got {}",
-        largest_value, smallest_target);
+  check(largest_value >= largest_number && largest_value <= 1000,
+        "largest_value must be between largest_number ({}) and 1000, got {}", largest_number, largest_value);
+  check(smallest_target >= 1 && smallest_target <= largest_value,
+        "smallest_target must be between 1 and largest_value ({}), got {}", largest_value, smallest_target);
   check(held_out_one_in >= 2, "held_out_one_in must be at least 2, got {}", held_out_one_in);
   check(most_tries >= 1, "most_tries must be at least 1, got {}", most_tries);
-  for (const auto& [name, p] : {std::pair{"no_thinking", no_thinking}, {"goes_on_least", goes_on_least}, {"goes_on_most", goes_on_most},
-                                {"no_repeats", no_repeats}, {"correct_try", correct_try}, {"slip", slip}, {"false_yes", false_yes},
-                                {"missed_yes", missed_yes}, {"wrong_copy", wrong_copy}, {"broken_format", broken_format},
-                                {"target_language", target_language}, {"other_language", other_language},
+  for (const auto& [name, p] : {std::pair{"no_thinking", no_thinking},
+                                {"goes_on_least", goes_on_least},
+                                {"goes_on_most", goes_on_most},
+                                {"no_repeats", no_repeats},
+                                {"correct_try", correct_try},
+                                {"slip", slip},
+                                {"false_yes", false_yes},
+                                {"missed_yes", missed_yes},
+                                {"wrong_copy", wrong_copy},
+                                {"broken_format", broken_format},
+                                {"target_language", target_language},
+                                {"other_language", other_language},
                                 {"language_switch", language_switch}}) {
     check(p >= 0 && p <= 1, "{} is a probability, got {}", name, p);
   }
   check(goes_on_least <= goes_on_most, "goes_on_least ({}) exceeds goes_on_most ({})", goes_on_least, goes_on_most);
-  check(target_language + other_language <= 1, "target_language ({}) and other_language ({}) sum to more than 1", target_language,
-        other_language);
-  check(documents >= 0 && train_prompts >= 0 && held_out_prompts >= 0, "documents, train_prompts and held_out_prompts must not be negative");
+  check(target_language + other_language <= 1, "target_language ({}) and other_language ({}) sum to more than 1",
+        target_language, other_language);
+  check(documents >= 0 && train_prompts >= 0 && held_out_prompts >= 0,
+        "documents, train_prompts and held_out_prompts must not be negative");
 }
 
 Countdown::Countdown(CountdownOptions options) : options_(options) {
@@ -94,7 +103,8 @@ const std::vector<Countdown::Try>& Countdown::tries(const std::array<int, 3>& nu
   const int largest = static_cast<int>(options_.largest_value);
   for (const auto& order : kOrders) {
     const int c = numbers[static_cast<size_t>(order[2])];
-    for (const Equation& first : pairs(numbers[static_cast<size_t>(order[0])], numbers[static_cast<size_t>(order[1])], largest)) {
+    for (const Equation& first :
+         pairs(numbers[static_cast<size_t>(order[0])], numbers[static_cast<size_t>(order[1])], largest)) {
       const std::string inner = "( " + std::to_string(first.a) + " " + first.op + " " + std::to_string(first.b) + " )";
       for (const Equation& second : pairs(first.result, c, largest)) {
         const bool turned = second.op == '-' && c > first.result;
@@ -112,7 +122,9 @@ bool Countdown::is_held_out(const CountdownProblem& p) const {
   uint64_t key = static_cast<uint64_t>(p.target);
   for (const int v : sorted) key = key * 64 + static_cast<uint64_t>(v);
   // A stream of its own and no seed: the same problems are held out whatever the run's seed is.
-  return random_u32({.seed = 0, .stream = 0x636f756e74646f77ull}, key) % static_cast<uint64_t>(options_.held_out_one_in) == 0;
+  return random_u32({.seed = 0, .stream = 0x636f756e74646f77ull}, key) %
+             static_cast<uint64_t>(options_.held_out_one_in) ==
+         0;
 }
 
 CountdownProblem Countdown::draw(Rng& rng, bool held_out) const {
@@ -218,7 +230,9 @@ std::string Countdown::response(const CountdownProblem& p, Rng& rng) const {
         second.a = first.result;
         second.b = other;
         if (second.op == '-' && second.a < second.b) std::swap(second.a, second.b);
-        const int exact = second.op == '+' ? second.a + second.b : second.op == '*' ? second.a * second.b : second.a - second.b;
+        const int exact = second.op == '+'   ? second.a + second.b
+                          : second.op == '*' ? second.a * second.b
+                                             : second.a - second.b;
         second.result = std::clamp(exact, 0, largest);
       }
       if (chance(rng, o.slip)) second.result = slipped(rng, second.result, largest);
@@ -254,9 +268,10 @@ Row Countdown::row(const CountdownProblem& p) const {
   Row row;
   row.prompt = prompt(p);
   const std::string language = p.language == 0 ? "en" : "zh";
-  row.columns = {{"prompt", row.prompt}, {"numbers", numbers}, {"target", std::to_string(p.target)}, {"language", language}};
-  row.columns_json = "{\"prompt\":" + json_string(row.prompt) + ",\"numbers\":" + numbers + ",\"target\":" + std::to_string(p.target) +
-                     ",\"language\":\"" + language + "\"}";
+  row.columns = {
+      {"prompt", row.prompt}, {"numbers", numbers}, {"target", std::to_string(p.target)}, {"language", language}};
+  row.columns_json = "{\"prompt\":" + json_string(row.prompt) + ",\"numbers\":" + numbers +
+                     ",\"target\":" + std::to_string(p.target) + ",\"language\":\"" + language + "\"}";
   return row;
 }
 
@@ -275,7 +290,8 @@ std::vector<Row> countdown_rows(const CountdownOptions& options, bool held_out) 
   const Countdown task(options);
   std::vector<Row> out;
   if (held_out) {
-    for (const CountdownProblem& p : task.held_out_problems(options.held_out_prompts, options.seed)) out.push_back(task.row(p));
+    for (const CountdownProblem& p : task.held_out_problems(options.held_out_prompts, options.seed))
+      out.push_back(task.row(p));
   } else {
     Rng rng(options.seed, 1);
     for (int64_t i = 0; i < options.train_prompts; ++i) out.push_back(task.row(task.draw(rng, false)));
@@ -298,7 +314,8 @@ void write_countdown(const CountdownOptions& options, const std::string& dir) {
     corpus += "{\"text\":" + json_string(task.prompt(p) + " " + task.response(p, rng)) + "}\n";
   }
   write_file_atomically(dir + "/corpus.jsonl", corpus);
-  write_file_atomically(dir + "/tokenizer.json", text::word_level_tokenizer_json(task.special_tokens(), task.words(), "<pad>"));
+  write_file_atomically(dir + "/tokenizer.json",
+                        text::word_level_tokenizer_json(task.special_tokens(), task.words(), "<pad>"));
   write_file_atomically(dir + "/tokenizer_config.json",
                         text::tokenizer_config_json({.bos = "<bos>", .eos = "<eos>", .pad = "<pad>", .unk = "<pad>"}));
 }

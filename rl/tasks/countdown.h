@@ -1,12 +1,13 @@
-// Countdown in miniature: reach a target from three numbers with + - *, thinking aloud in tries, in two languages at once. A task so
-// small that the whole R1 recipe runs on it from scratch on a laptop, with a corpus from which a model learns to think badly enough that
-// reinforcement learning has something to improve.
+// Countdown in miniature: reach a target from three numbers with + - *, thinking aloud in tries, in two languages at
+// once. A task so small that the whole R1 recipe runs on it from scratch on a laptop, with a corpus from which a model
+// learns to think badly enough that reinforcement learning has something to improve.
 //
 //   <bos> use 9 6 3 make 36 <think> try 9 - 3 = 6 then 6 * 6 = 36 yes </think> <answer> ( 9 - 3 ) * 6 </answer> <eos>
 //   <bos> 用 4 7 3 得 31 <think> 试 7 * 3 = 21 再 21 - 4 = 17 小 guess </think> ( 4 + 7 ) + 3 <eos>
 //
-// A try is two equations and a verdict (low, high, yes); after a miss comes `wait` (try again) or `guess` (give up). The language of the prompt is
-// the target language; the corpus mixes languages, as a base model does. Everything is a function of the options and a seed.
+// A try is two equations and a verdict (low, high, yes); after a miss comes `wait` (try again) or `guess` (give up).
+// The language of the prompt is the target language; the corpus mixes languages, as a base model does. Everything is a
+// function of the options and a seed.
 #pragma once
 
 #include <array>
@@ -24,23 +25,23 @@ namespace tenon::rl {
 struct CountdownOptions {
   // The problems.
   int64_t largest_number = 9;
-  int64_t largest_value = 50;   // of anything computed on the way
+  int64_t largest_value = 50;  // of anything computed on the way
   int64_t smallest_target = 10;
   int64_t held_out_one_in = 5;  // problems kept from prompts, by a hash of numbers and target
 
   // How documents of the corpus behave, each a probability per document or per event.
-  double no_thinking = 0.15;         // a random answer at once, half of these without tags around the thinking
-  double goes_on_least = 0.2;        // after a miss goes on with q, q uniform between these, once per document
+  double no_thinking = 0.15;   // a random answer at once, half of these without tags around the thinking
+  double goes_on_least = 0.2;  // after a miss goes on with q, q uniform between these, once per document
   double goes_on_most = 0.9;
   int64_t most_tries = 14;
-  double no_repeats = 0.5;           // tries without repeats (else drawn with)
-  double correct_try = 0.15;         // a try is replaced by a correct one
-  double slip = 0.02;                // an equation's result is off by 1 or 2, and carried on
+  double no_repeats = 0.5;    // tries without repeats (else drawn with)
+  double correct_try = 0.15;  // a try is replaced by a correct one
+  double slip = 0.02;         // an equation's result is off by 1 or 2, and carried on
   double false_yes = 0.02, missed_yes = 0.02;
-  double wrong_copy = 0.03;          // a random answer in spite of the one found
+  double wrong_copy = 0.03;  // a random answer in spite of the one found
   double broken_format = 0.10;
   double target_language = 0.25, other_language = 0.15;  // all words in one; else mixed
-  double language_switch = 0.3;      // per word, where mixed
+  double language_switch = 0.3;                          // per word, where mixed
 
   // What write_countdown() writes.
   int64_t documents = 72000;
@@ -94,9 +95,9 @@ class Countdown {
   std::vector<CountdownProblem> held_out_problems(int64_t count, uint64_t seed) const;
   bool is_held_out(const CountdownProblem&) const;
 
-  std::string prompt(const CountdownProblem&) const;             // "<bos> use 9 6 3 make 36"
+  std::string prompt(const CountdownProblem&) const;              // "<bos> use 9 6 3 make 36"
   std::string response(const CountdownProblem&, Rng& rng) const;  // as the corpus answers, with "<eos>"
-  Row row(const CountdownProblem&) const;                        // prompt with columns numbers, target, language
+  Row row(const CountdownProblem&) const;                         // prompt with columns numbers, target, language
 
   /// Every distinct problem: [all, held out].
   std::pair<int64_t, int64_t> count_problems() const;
@@ -121,7 +122,8 @@ std::vector<Row> countdown_rows(const CountdownOptions& options, bool held_out);
 
 // Measures of a completion, from its text and the row's columns.
 
-/// The value of an expression over whole numbers with + - * and parentheses, and the numbers in it; false when it is not one.
+/// The value of an expression over whole numbers with + - * and parentheses, and the numbers in it; false when it is
+/// not one.
 bool evaluate_expression(std::string_view text, int64_t& value, std::vector<int64_t>& numbers);
 
 namespace rewards {

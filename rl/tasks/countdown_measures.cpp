@@ -37,7 +37,9 @@ class Parser {
     ++at_;
     return true;
   }
-  static std::optional<int64_t> bounded(int64_t v) { return v > kLargest || v < -kLargest ? std::nullopt : std::optional(v); }
+  static std::optional<int64_t> bounded(int64_t v) {
+    return v > kLargest || v < -kLargest ? std::nullopt : std::optional(v);
+  }
 
   std::optional<int64_t> expression(int depth) {
     if (depth > kDeepest) return std::nullopt;

@@ -13,9 +13,10 @@
 namespace tenon::rl {
 namespace {
 
-constexpr std::array<std::string_view, 12> kNames = {"Anna", "Ben", "Clara", "David", "Emma", "Frank", "Grace", "Henry", "Lily", "Max", "Nina", "Tom"};
-constexpr std::array<std::string_view, 12> kThings = {"apples", "books", "marbles", "stickers", "pencils", "cookies",
-                                                      "shells", "coins", "flowers", "cards", "balloons", "oranges"};
+constexpr std::array<std::string_view, 12> kNames = {"Anna",  "Ben",   "Clara", "David", "Emma", "Frank",
+                                                     "Grace", "Henry", "Lily",  "Max",   "Nina", "Tom"};
+constexpr std::array<std::string_view, 12> kThings = {"apples", "books", "marbles", "stickers", "pencils",  "cookies",
+                                                      "shells", "coins", "flowers", "cards",    "balloons", "oranges"};
 constexpr std::array<std::string_view, 6> kHolders = {"boxes", "bags", "baskets", "jars", "trays", "shelves"};
 
 // {n}: a name, {t}: things, {h}: holders, {a} and {b}: the numbers.
@@ -45,7 +46,8 @@ struct Operation {
   char symbol;
   const std::array<std::string_view, 4>* templates;
 };
-constexpr std::array<Operation, 4> kOperations = {{{"add", '+', &kAdd}, {"subtract", '-', &kSubtract}, {"multiply", '*', &kMultiply}, {"divide", '/', &kDivide}}};
+constexpr std::array<Operation, 4> kOperations = {
+    {{"add", '+', &kAdd}, {"subtract", '-', &kSubtract}, {"multiply", '*', &kMultiply}, {"divide", '/', &kDivide}}};
 
 const Operation& operation(std::string_view name) {
   for (const Operation& o : kOperations)
@@ -54,21 +56,26 @@ const Operation& operation(std::string_view name) {
 }
 
 void replace_all(std::string& text, std::string_view what, std::string_view with) {
-  for (size_t at = 0; (at = text.find(what, at)) != std::string::npos; at += with.size()) text.replace(at, what.size(), with);
+  for (size_t at = 0; (at = text.find(what, at)) != std::string::npos; at += with.size())
+    text.replace(at, what.size(), with);
 }
 
-int64_t between(Rng& rng, int64_t low, int64_t high) { return low + static_cast<int64_t>(rng.below(static_cast<uint64_t>(high - low + 1))); }
+int64_t between(Rng& rng, int64_t low, int64_t high) {
+  return low + static_cast<int64_t>(rng.below(static_cast<uint64_t>(high - low + 1)));
+}
 
 // The split depends on what has to be computed, not on the words around it: held-out answers cannot be remembered.
 bool is_held_out(char symbol, int64_t a, int64_t b, int64_t one_in) {
-  const auto word = philox4x32({static_cast<uint32_t>(symbol), static_cast<uint32_t>(a), static_cast<uint32_t>(b), 0}, {0x70b1e5u, 0})[0];
+  const auto word = philox4x32({static_cast<uint32_t>(symbol), static_cast<uint32_t>(a), static_cast<uint32_t>(b), 0},
+                               {0x70b1e5u, 0})[0];
   return word % static_cast<uint32_t>(one_in) == 0;
 }
 
 }  // namespace
 
 void WordProblemOptions::validate() const {
-  check(smallest_number >= 1 && largest_number > smallest_number, "largest_number {} must be above smallest_number {}, which is at least 1", largest_number, smallest_number);
+  check(smallest_number >= 1 && largest_number > smallest_number,
+        "largest_number {} must be above smallest_number {}, which is at least 1", largest_number, smallest_number);
   check(largest_factor >= 3, "largest_factor must be at least 3, got {}", largest_factor);
   check(held_out_one_in >= 2, "held_out_one_in must be at least 2, got {}", held_out_one_in);
   check(train_rows >= 0 && held_out_rows >= 0, "train_rows and held_out_rows cannot be negative");
@@ -117,10 +124,15 @@ void write_word_problems(const std::string& dir, const WordProblemOptions& optio
     constexpr int64_t kMostMisses = 20000;  // in a row: then there are no others left, or hardly any
     int64_t misses = 0;
     for (int64_t written = 0; written < rows; ++misses) {
-      check(misses < kMostMisses, "{} distinct held-out problems cannot be made with these settings; widen the numbers", rows);
+      check(misses < kMostMisses, "{} distinct held-out problems cannot be made with these settings; widen the numbers",
+            rows);
       const WordProblem p = draw_word_problem(rng, options, held_out);
       if (held_out && !seen.insert(p.question).second) continue;
-      lines += nlohmann::ordered_json{{"question", p.question}, {"answer", std::to_string(p.answer)}, {"solution", p.solution}}.dump() + "\n";
+      lines +=
+          nlohmann::ordered_json{
+              {"question", p.question}, {"answer", std::to_string(p.answer)}, {"solution", p.solution}}
+              .dump() +
+          "\n";
       ++written;
       misses = 0;
     }

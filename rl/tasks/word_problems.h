@@ -1,5 +1,6 @@
-// One-step word problems ("Tom has 12 apples and buys 7 more. How many apples does he have now?"): real language, exact answers, and as easy as a
-// small pretrained model needs to have something to be rewarded for. Everything is a function of the options and a seed.
+// One-step word problems ("Tom has 12 apples and buys 7 more. How many apples does he have now?"): real language, exact
+// answers, and as easy as a small pretrained model needs to have something to be rewarded for. Everything is a function
+// of the options and a seed.
 #pragma once
 
 #include <cstdint>
@@ -43,7 +44,8 @@ struct WordProblem {
 /// The next problem of either split.
 WordProblem draw_word_problem(Rng& rng, const WordProblemOptions& options, bool held_out);
 
-/// Writes DIR/train.jsonl and DIR/held_out.jsonl with the columns question, answer, solution. Rows of held_out.jsonl are distinct.
+/// Writes DIR/train.jsonl and DIR/held_out.jsonl with the columns question, answer, solution. Rows of held_out.jsonl
+/// are distinct.
 void write_word_problems(const std::string& dir, const WordProblemOptions& options);
 
 }  // namespace tenon::rl

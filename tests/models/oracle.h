@@ -15,9 +15,7 @@
 
 namespace tenon::testing {
 
-inline std::string oracle_dir(const std::string& family) {
-  return tree_data_path("models/" + family);
-}
+inline std::string oracle_dir(const std::string& family) { return tree_data_path("models/" + family); }
 
 inline std::vector<std::string> oracle_families() {
   return {"llama", "llama_tied", "qwen2", "qwen3", "mixtral", "qwen3_moe", "dots1"};

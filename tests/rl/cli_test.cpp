@@ -37,8 +37,8 @@ class Cli : public ::testing::Test {
 TEST_F(Cli, HelpOfEveryCommand) {
   const ProcessResult all = tenon({"--help"});
   EXPECT_EQ(all.exit_code, 0);
-  for (const char* command : {"pretrain", "sft", "grpo", "distill", "eval", "sample", "generate", "chat", "tokenize", "render", "score",
-                              "reward", "info", "tokenizer", "r1"}) {
+  for (const char* command : {"pretrain", "sft", "grpo", "distill", "eval", "sample", "generate", "chat", "tokenize",
+                              "render", "score", "reward", "info", "tokenizer", "r1"}) {
     EXPECT_NE(all.output.find(command), std::string::npos) << command;
     const ProcessResult one = tenon({command, "--help"});
     EXPECT_EQ(one.exit_code, 0) << command;
@@ -55,34 +55,45 @@ TEST_F(Cli, ErrorsAreOneLineAndAnExitCode) {
   expect_error({"eval"}, 1, "no model");
   expect_error({"eval", dir / "none.toml"}, 1, "none.toml");
   testing::write_text(dir / "bad.toml", "[eval]\nnum_samples = 4\ntemperture = 1\n");
-  expect_error({"eval", dir / "bad.toml"}, 1, "bad.toml:3: unknown setting 'temperture' in [eval]; the nearest known one is 'temperature'");
+  expect_error({"eval", dir / "bad.toml"}, 1,
+               "bad.toml:3: unknown setting 'temperture' in [eval]; the nearest known one is 'temperature'");
   expect_error({"info", dir / "none"}, 1, "none");
   expect_error({"tokenize", "--model", dir / "none", "--text", "a"}, 1, "none");
   expect_error({"r1", dir / "none.toml"}, 1, "none.toml");
 }
 
 TEST_F(Cli, RewardReadsRowsAndWritesNumbers) {
-  testing::write_text(dir / "rows.jsonl",
-                      "{\"prompt\": \"p\", \"completion\": \"<think> </think> <answer> 2 * 5 </answer>\", \"numbers\": [5, 2], \"target\": 10, \"language\": \"en\"}\n"
-                      "{\"prompt\": \"p\", \"completion\": \"10\", \"numbers\": [5, 2], \"target\": 10, \"language\": \"en\"}\n");
+  testing::write_text(
+      dir / "rows.jsonl",
+      "{\"prompt\": \"p\", \"completion\": \"<think> </think> <answer> 2 * 5 </answer>\", \"numbers\": [5, 2], "
+      "\"target\": 10, \"language\": \"en\"}\n"
+      "{\"prompt\": \"p\", \"completion\": \"10\", \"numbers\": [5, 2], \"target\": 10, \"language\": \"en\"}\n");
   const ProcessResult r = tenon({"reward", "countdown", dir / "rows.jsonl"});
   EXPECT_EQ(r.exit_code, 0) << r.errors;
   EXPECT_EQ(r.output, "1\n0\n");
   EXPECT_EQ(tenon({"reward", "countdown_language", dir / "rows.jsonl"}).output, "null\nnull\n");
-  EXPECT_EQ(tenon({"reward", "exec:while read -r l; do echo 0.5; done", dir / "rows.jsonl", "--exec_timeout", "10"}).output, "0.5\n0.5\n");
+  EXPECT_EQ(
+      tenon({"reward", "exec:while read -r l; do echo 0.5; done", dir / "rows.jsonl", "--exec_timeout", "10"}).output,
+      "0.5\n0.5\n");
   expect_error({"reward", "cuntdown", dir / "rows.jsonl"}, 1, "did you mean 'countdown'");
   testing::write_text(dir / "bad.jsonl", "{\"prompt\": \"p\"\n");
   expect_error({"reward", "countdown", dir / "bad.jsonl"}, 1, "bad.jsonl:1: not a JSON object");
 }
 
 TEST_F(Cli, AModelFromTheTaskToItsScores) {
-  ASSERT_EQ(tenon({"countdown", "--output_dir", dir / "task", "--documents", "100", "--train_prompts", "4", "--held_out_prompts", "4"}).exit_code, 0);
-  testing::write_text(dir / "pretrain.toml",
-                      "output_dir = '" + (dir / "run") + "'\ntokenizer = '" + (dir / "task") + "'\nmax_steps = 3\n[data]\npath = '" + (dir / "task") +
-                          "/corpus.jsonl'\n[model_config]\narchitectures = ['LlamaForCausalLM']\nmodel_type = 'llama'\nhidden_size = 16\n"
-                          "num_hidden_layers = 1\nnum_attention_heads = 2\nnum_key_value_heads = 1\nhead_dim = 8\nintermediate_size = 16\n"
-                          "max_position_embeddings = 64\n");
-  const ProcessResult trained = tenon({"pretrain", dir / "pretrain.toml", "--train_batch_size", "8", "--max_length", "48"});
+  ASSERT_EQ(tenon({"countdown", "--output_dir", dir / "task", "--documents", "100", "--train_prompts", "4",
+                   "--held_out_prompts", "4"})
+                .exit_code,
+            0);
+  testing::write_text(dir / "pretrain.toml", "output_dir = '" + (dir / "run") + "'\ntokenizer = '" + (dir / "task") +
+                                                 "'\nmax_steps = 3\n[data]\npath = '" + (dir / "task") +
+                                                 "/corpus.jsonl'\n[model_config]\narchitectures = "
+                                                 "['LlamaForCausalLM']\nmodel_type = 'llama'\nhidden_size = 16\n"
+                                                 "num_hidden_layers = 1\nnum_attention_heads = 2\nnum_key_value_heads "
+                                                 "= 1\nhead_dim = 8\nintermediate_size = 16\n"
+                                                 "max_position_embeddings = 64\n");
+  const ProcessResult trained =
+      tenon({"pretrain", dir / "pretrain.toml", "--train_batch_size", "8", "--max_length", "48"});
   ASSERT_EQ(trained.exit_code, 0) << trained.errors;
   EXPECT_NE(trained.errors.find("pretrain 3/3"), std::string::npos) << trained.errors;
   const std::string model = dir / "run/model";
@@ -105,18 +116,23 @@ TEST_F(Cli, AModelFromTheTaskToItsScores) {
     sum += score["logprobs"][i].get<double>();
   }
   EXPECT_NEAR(sum, score["sum"].get<double>(), 1e-6);
-  EXPECT_EQ(nlohmann::json::parse(tenon({"score", "--model", model, "--ids", ids.dump()}).output)["logprobs"], score["logprobs"]);
+  EXPECT_EQ(nlohmann::json::parse(tenon({"score", "--model", model, "--ids", ids.dump()}).output)["logprobs"],
+            score["logprobs"]);
   expect_error({"score", "--model", model, "--ids", "[1, 4096]"}, 1, "4096 is not in the vocabulary of 82");
 
-  const ProcessResult a = tenon({"generate", "--model", model, "--prompt", text, "--max_new_tokens", "5", "--seed", "3"});
+  const ProcessResult a =
+      tenon({"generate", "--model", model, "--prompt", text, "--max_new_tokens", "5", "--seed", "3"});
   EXPECT_EQ(a.exit_code, 0) << a.errors;
-  EXPECT_EQ(a.output, tenon({"generate", "--model", model, "--prompt", text, "--max_new_tokens", "5", "--seed", "3"}).output);
+  EXPECT_EQ(a.output,
+            tenon({"generate", "--model", model, "--prompt", text, "--max_new_tokens", "5", "--seed", "3"}).output);
   expect_error({"generate", "--model", model, "--prompt", text, "--chat"}, 1, "chat template");
-  expect_error({"generate", "--model", model, "--prompt", "7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7"},
+  expect_error({"generate", "--model", model, "--prompt",
+                "7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 "
+                "7 7 7 7 7 7 7 7 7 7 7 7 7 7 7"},
                1, "64");
 
-  const ProcessResult eval = tenon({"eval", "--model", model, "--data.path", dir / "task/held_out.jsonl", "--correct", "countdown", "--num_samples", "2",
-                                    "--max_new_tokens", "4"});
+  const ProcessResult eval = tenon({"eval", "--model", model, "--data.path", dir / "task/held_out.jsonl", "--correct",
+                                    "countdown", "--num_samples", "2", "--max_new_tokens", "4"});
   EXPECT_EQ(eval.exit_code, 0) << eval.errors;
   EXPECT_EQ(nlohmann::json::parse(eval.output)["questions"], 4);
 }

@@ -68,7 +68,9 @@ TEST(Countdown, VerifierFormatAndLanguage) {
   EXPECT_EQ(s.language, 1);
   EXPECT_EQ(score(task, kProblem, good, false).format, 0) << "cut off";
 
-  const auto answer = [&](const std::string& text) { return score(task, kProblem, "<think> </think> <answer> " + text + " </answer>").correct; };
+  const auto answer = [&](const std::string& text) {
+    return score(task, kProblem, "<think> </think> <answer> " + text + " </answer>").correct;
+  };
   EXPECT_EQ(answer("6 * ( 9 - 3 )"), 1);
   EXPECT_EQ(answer("9 * 6 - 3 * 6"), 0) << "numbers are used once";
   EXPECT_EQ(answer("( 9 + 3 ) * 3"), 0) << "only the given numbers";
@@ -86,9 +88,11 @@ TEST(Countdown, VerifierFormatAndLanguage) {
   EXPECT_EQ(score(task, kProblem, "<think> a </think> b <answer> c </answer>").format, 0);
   EXPECT_EQ(score(task, kProblem, "<think> a </think> <answer> c </answer>").format, 1);
 
-  EXPECT_FLOAT_EQ(score(task, kProblem, "<think> try 9 - 3 = 6 再 6 * 6 = 36 对 </think> <answer> 1 </answer>").language, 1.0f / 3);
+  EXPECT_FLOAT_EQ(
+      score(task, kProblem, "<think> try 9 - 3 = 6 再 6 * 6 = 36 对 </think> <answer> 1 </answer>").language, 1.0f / 3);
   EXPECT_TRUE(std::isnan(score(task, kProblem, "<answer> 1 </answer>").language)) << "no words, no language";
-  EXPECT_FLOAT_EQ(score(task, {{9, 6, 3}, 36, 1}, "<think> 试 9 - 3 = 6 再 6 * 6 = 36 yes").language, 2.0f / 3) << "thinking without its end";
+  EXPECT_FLOAT_EQ(score(task, {{9, 6, 3}, 36, 1}, "<think> 试 9 - 3 = 6 再 6 * 6 = 36 yes").language, 2.0f / 3)
+      << "thinking without its end";
 }
 
 TEST(Countdown, Expressions) {
@@ -99,7 +103,8 @@ TEST(Countdown, Expressions) {
   EXPECT_EQ(numbers, (std::vector<int64_t>{2, 3, 4, 5, 6, 2}));
   ASSERT_TRUE(evaluate_expression("7-2-1", value, numbers));
   EXPECT_EQ(value, 4) << "from left to right";
-  for (const char* bad : {"", "1 +", "+ 1", "1 2", "-1", "1 / 2", "(1", "1)", "()", "99999999999", "1e3", "999999999 * 999999999"}) {
+  for (const char* bad :
+       {"", "1 +", "+ 1", "1 2", "-1", "1 / 2", "(1", "1)", "()", "99999999999", "1e3", "999999999 * 999999999"}) {
     EXPECT_FALSE(evaluate_expression(bad, value, numbers)) << bad;
   }
 }
@@ -107,11 +112,13 @@ TEST(Countdown, Expressions) {
 TEST(Countdown, TranslationPutsWordsIntoThePromptsLanguage) {
   const Countdown task;
   const Row chinese = task.row({{9, 6, 3}, 36, 1});
-  EXPECT_EQ(translate_countdown(chinese, "<think> try 9 - 3 = 6 再 6 * 6 = 36 yes </think>"), "<think> 试 9 - 3 = 6 再 6 * 6 = 36 对 </think>");
+  EXPECT_EQ(translate_countdown(chinese, "<think> try 9 - 3 = 6 再 6 * 6 = 36 yes </think>"),
+            "<think> 试 9 - 3 = 6 再 6 * 6 = 36 对 </think>");
   EXPECT_EQ(translate_countdown(task.row(kProblem), "<think> 试 等 猜"), "<think> try wait guess");
 }
 
-// The corpus behaves as the table in the header says; the figures are those of the trial that found the task, with three errors of 20,000 documents.
+// The corpus behaves as the table in the header says; the figures are those of the trial that found the task, with
+// three errors of 20,000 documents.
 TEST(Countdown, CorpusBehavesAsDescribed) {
   const Countdown task;
   Rng rng(3);

@@ -34,9 +34,9 @@ struct Files : ::testing::Test {
 using DatasetFiles = Files;
 
 TEST_F(DatasetFiles, PromptsAreStringsOrMessagesAndKeepTheirColumns) {
-  const auto data = PromptDataset::from_jsonl(write(
-      "{\"prompt\": \"What is 1+1?\", \"answer\": \"2\", \"level\": 3, \"tags\": [\"a\"]}\n\n"
-      "{\"prompt\": [{\"role\": \"user\", \"content\": \"Hi\"}], \"answer\": null}\n"));
+  const auto data = PromptDataset::from_jsonl(
+      write("{\"prompt\": \"What is 1+1?\", \"answer\": \"2\", \"level\": 3, \"tags\": [\"a\"]}\n\n"
+            "{\"prompt\": [{\"role\": \"user\", \"content\": \"Hi\"}], \"answer\": null}\n"));
   ASSERT_EQ(data.size(), 2);
   EXPECT_EQ(data[0].prompt, "What is 1+1?");
   EXPECT_EQ(data[0].column("answer"), "2");
@@ -55,28 +55,35 @@ TEST_F(DatasetFiles, MalformedRowsNameFileAndLine) {
   const std::string good = "{\"prompt\": \"a\"}\n";
   EXPECT_EQ(prompts(good + "{\"prompt\": \n").rfind("data.jsonl:2: not a JSON object", 0), 0u);
   EXPECT_EQ(prompts(good + good + "[1]\n"), "data.jsonl:3: a row must be a JSON object, got a list");
-  EXPECT_EQ(prompts("{\"question\": \"a\"}\n"), "data.jsonl:1: no column 'prompt' (prompt_column); the row has question");
-  EXPECT_EQ(prompts("{\"prompt\": 3}\n"), "data.jsonl:1: column 'prompt' must be a string or a list of messages, got a number");
+  EXPECT_EQ(prompts("{\"question\": \"a\"}\n"),
+            "data.jsonl:1: no column 'prompt' (prompt_column); the row has question");
+  EXPECT_EQ(prompts("{\"prompt\": 3}\n"),
+            "data.jsonl:1: column 'prompt' must be a string or a list of messages, got a number");
   EXPECT_EQ(prompts("{\"prompt\": \"\"}\n"), "data.jsonl:1: the prompt is empty");
-  EXPECT_EQ(prompts("{\"prompt\": [{\"content\": \"a\"}]}\n"), "data.jsonl:1: message 0 of column 'prompt' has no role");
+  EXPECT_EQ(prompts("{\"prompt\": [{\"content\": \"a\"}]}\n"),
+            "data.jsonl:1: message 0 of column 'prompt' has no role");
   EXPECT_EQ(prompts("\n\n"), "data.jsonl: the dataset is empty");
-  EXPECT_NE(error_of([&] { PromptDataset::from_jsonl(dir.path() + "/none.jsonl"); }).find("none.jsonl"), std::string::npos);
+  EXPECT_NE(error_of([&] { PromptDataset::from_jsonl(dir.path() + "/none.jsonl"); }).find("none.jsonl"),
+            std::string::npos);
 }
 
 TEST_F(DatasetFiles, SupervisedShapes) {
   const auto data = SftDataset::from_jsonl(write(
       "{\"prompt\": \"a\", \"completion\": \"b\"}\n"
       "{\"messages\": [{\"role\": \"user\", \"content\": \"q\"}, {\"role\": \"assistant\", \"content\": \"r\"}]}\n"
-      "{\"prompt\": [{\"role\": \"user\", \"content\": \"q\"}], \"completion\": [{\"role\": \"assistant\", \"content\": \"r\"}]}\n"));
+      "{\"prompt\": [{\"role\": \"user\", \"content\": \"q\"}], \"completion\": [{\"role\": \"assistant\", "
+      "\"content\": \"r\"}]}\n"));
   EXPECT_EQ(data[0].prompt, "a");
   EXPECT_EQ(data[0].completion, "b");
   EXPECT_EQ(data[1].messages.size(), 2u);
   EXPECT_EQ(data[1].prompt_messages, 0);
   EXPECT_EQ(data[2].messages.size(), 2u);
   EXPECT_EQ(data[2].prompt_messages, 1);
-  EXPECT_NE(error_of([&] { SftDataset::from_jsonl(write("{\"prompt\": \"a\"}\n")); }).find("no column 'completion'"), std::string::npos);
-  EXPECT_NE(error_of([&] { SftDataset::from_jsonl(write("{\"messages\": [{\"role\": \"user\", \"content\": \"q\"}]}\n")); })
-                .find("no assistant message"),
+  EXPECT_NE(error_of([&] { SftDataset::from_jsonl(write("{\"prompt\": \"a\"}\n")); }).find("no column 'completion'"),
+            std::string::npos);
+  EXPECT_NE(error_of([&] {
+              SftDataset::from_jsonl(write("{\"messages\": [{\"role\": \"user\", \"content\": \"q\"}]}\n"));
+            }).find("no assistant message"),
             std::string::npos);
 }
 
@@ -85,28 +92,39 @@ TEST_F(DatasetFiles, TextFromJsonLinesAndFromAPlainFile) {
   const std::string plain = dir.path() + "/book.txt";
   write_file_atomically(plain, "a\nb\n");
   EXPECT_EQ(TextDataset::from_file(plain)[0].text, "a\nb\n");
-  EXPECT_NE(error_of([&] { TextDataset::from_file(write("{\"text\": 1}\n")); }).find(":1: column 'text' must be a string"), std::string::npos);
+  EXPECT_NE(
+      error_of([&] { TextDataset::from_file(write("{\"text\": 1}\n")); }).find(":1: column 'text' must be a string"),
+      std::string::npos);
 }
 
 TEST_F(DatasetFiles, ColumnsUnderOtherNames) {
   const std::string path = write("{\"Body\": \"Ann has 3.\", \"Question\": \"How many?\", \"Answer\": 3.0}\n");
-  const auto data = PromptDataset::from_jsonl(
-      path, {.prompt_template = "{Body} {Question} {{think}}", .answer_column = "Answer", .system_prompt = "Be brief.", .chat = true});
+  const auto data = PromptDataset::from_jsonl(path, {.prompt_template = "{Body} {Question} {{think}}",
+                                                     .answer_column = "Answer",
+                                                     .system_prompt = "Be brief.",
+                                                     .chat = true});
   ASSERT_EQ(data[0].messages.size(), 2u);
   EXPECT_EQ(data[0].messages[0].role, "system");
   EXPECT_EQ(data[0].messages[1].content, "Ann has 3. How many? {think}");
   EXPECT_EQ(data[0].column("answer"), "3.0");
-  EXPECT_NE(error_of([&] { PromptDataset::from_jsonl(path, {.prompt_template = "{body}"}); }).find("no column 'body' (has Body, Question, Answer)"),
+  EXPECT_NE(error_of([&] {
+              PromptDataset::from_jsonl(path, {.prompt_template = "{body}"});
+            }).find("no column 'body' (has Body, Question, Answer)"),
             std::string::npos);
-  EXPECT_NE(error_of([&] { PromptDataset::from_jsonl(path, {.prompt_template = "{Body"}); }).find("does not close"), std::string::npos);
+  EXPECT_NE(error_of([&] { PromptDataset::from_jsonl(path, {.prompt_template = "{Body"}); }).find("does not close"),
+            std::string::npos);
 }
 
 TEST_F(DatasetFiles, SkipAndMaxRows) {
-  const std::string path = write("{\"prompt\": \"0\"}\n{\"prompt\": \"1\"}\n{\"prompt\": \"2\"}\n{\"prompt\": \"3\"}\n");
+  const std::string path =
+      write("{\"prompt\": \"0\"}\n{\"prompt\": \"1\"}\n{\"prompt\": \"2\"}\n{\"prompt\": \"3\"}\n");
   const auto data = PromptDataset::from_jsonl(path, {.skip_rows = 1, .max_rows = 2});
   ASSERT_EQ(data.size(), 2);
   EXPECT_EQ(data[0].prompt, "1");
-  EXPECT_NE(error_of([&] { PromptDataset::from_jsonl(path, {.skip_rows = 9}); }).find("is empty after leaving out skip_rows = 9"), std::string::npos);
+  EXPECT_NE(error_of([&] {
+              PromptDataset::from_jsonl(path, {.skip_rows = 9});
+            }).find("is empty after leaving out skip_rows = 9"),
+            std::string::npos);
 }
 
 TEST(Datasets, OrderIsAPermutationOfSeedAndEpochAlone) {
@@ -127,7 +145,8 @@ TEST(Datasets, Gsm8kAndSvampAsTheyAre) {
   const auto a = PromptDataset::from_jsonl(*gsm8k, {.prompt_column = "question"});
   EXPECT_EQ(a.size(), 1319);
   EXPECT_NE(a[0].column("answer").find("#### 18"), std::string::npos);
-  const auto b = PromptDataset::from_jsonl(*svamp, {.prompt_template = "{Body}. {Question}", .answer_column = "Answer"});
+  const auto b =
+      PromptDataset::from_jsonl(*svamp, {.prompt_template = "{Body}. {Question}", .answer_column = "Answer"});
   EXPECT_EQ(b.size(), 1000);
   EXPECT_EQ(b[0].column("answer"), "51.0");
 }

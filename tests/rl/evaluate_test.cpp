@@ -17,11 +17,15 @@ TEST(Evaluate, PassAtIsTheUnbiasedEstimator) {
   EXPECT_DOUBLE_EQ(pass_at(4, 1, 4), 1);
   // 1 - C(7, 3) / C(10, 3) = 1 - 35 / 120
   EXPECT_NEAR(pass_at(10, 3, 3), 1 - 35.0 / 120, 1e-12);
-  EXPECT_NEAR(pass_at(200, 5, 100), 1 - [] {
-    double miss = 1;  // C(195, 100) / C(200, 100), factor by factor
-    for (int i = 0; i < 5; ++i) miss *= (100.0 - i) / (200.0 - i);
-    return miss;
-  }(), 1e-12);
+  EXPECT_NEAR(
+      pass_at(200, 5, 100),
+      1 -
+          [] {
+            double miss = 1;  // C(195, 100) / C(200, 100), factor by factor
+            for (int i = 0; i < 5; ++i) miss *= (100.0 - i) / (200.0 - i);
+            return miss;
+          }(),
+      1e-12);
   EXPECT_THROW(pass_at(4, 1, 5), Error);
 }
 
@@ -54,7 +58,9 @@ TEST(Evaluate, ResultsAsJsonAndText) {
   r.pass_at_k = {{2, {0.3, 0.1}}, {4, {0.4, 0.1}}};
   r.measures = {{"format", {1, 0}}};
   const std::string json = to_json(r);
-  EXPECT_NE(json.find("\"pass@1\":0.25,\"pass@1_se\":0.1,\"cons@4\":0.5,\"cons@4_se\":null,\"pass@2\":0.3"), std::string::npos) << json;
+  EXPECT_NE(json.find("\"pass@1\":0.25,\"pass@1_se\":0.1,\"cons@4\":0.5,\"cons@4_se\":null,\"pass@2\":0.3"),
+            std::string::npos)
+      << json;
   EXPECT_NE(to_text(r).find("pass@1                0.250 ± 0.100"), std::string::npos) << to_text(r);
 }
 

@@ -1,4 +1,5 @@
-// Rewards that are programs: batches, nonsense, NaN, death, hangs, and the sandbox's walls (network, memory, processes, time, disk).
+// Rewards that are programs: batches, nonsense, NaN, death, hangs, and the sandbox's walls (network, memory, processes,
+// time, disk).
 #include "../../rl/rewards/exec_reward.h"
 
 #include <gtest/gtest.h>
@@ -48,7 +49,8 @@ class ExecReward : public ::testing::Test {
   std::vector<Sample> samples(const std::vector<std::string>& completions) {
     std::vector<Sample> out;
     for (size_t i = 0; i < completions.size(); ++i) {
-      out.push_back({.row = rows[i % rows.size()], .prompt = rows[i % rows.size()].prompt, .completion = completions[i]});
+      out.push_back(
+          {.row = rows[i % rows.size()], .prompt = rows[i % rows.size()].prompt, .completion = completions[i]});
     }
     return out;
   }
@@ -69,12 +71,13 @@ std::string error_of(F&& f) {
 }
 
 TEST_F(ExecReward, AnswersEverySampleAndStaysRunning) {
-  const auto reward = exec_reward(python(
-      "n = 0\n"
-      "for line in sys.stdin:\n"
-      "  s = json.loads(line)\n"
-      "  n += 1\n"
-      "  print(json.dumps({'reward': int(s['answer']) + 10 * n}) if n % 2 else int(s['answer']) + 10 * n, flush=True)\n"));
+  const auto reward =
+      exec_reward(python("n = 0\n"
+                         "for line in sys.stdin:\n"
+                         "  s = json.loads(line)\n"
+                         "  n += 1\n"
+                         "  print(json.dumps({'reward': int(s['answer']) + 10 * n}) if n % 2 else int(s['answer']) + "
+                         "10 * n, flush=True)\n"));
   EXPECT_EQ(reward(samples({"a", "b"})), (std::vector<float>{10, 21}));
   EXPECT_EQ(reward(samples({"a", "b"})), (std::vector<float>{30, 41})) << "the same process counts on";
 }
@@ -89,7 +92,8 @@ TEST_F(ExecReward, ThousandsOfLongLinesDoNotBlock) {
 }
 
 TEST_F(ExecReward, NonsenseAndNanAreMissingWithAClearLine) {
-  const auto reward = exec_reward(script("while read -r line; do read -r b; echo 1; echo none; read -r c; echo NaN; read -r d; echo null; done\n"));
+  const auto reward = exec_reward(
+      script("while read -r line; do read -r b; echo 1; echo none; read -r c; echo NaN; read -r d; echo null; done\n"));
   const auto values = reward(samples({"a", "b", "c", "d"}));
   EXPECT_EQ(values[0], 1);
   EXPECT_TRUE(std::isnan(values[1]));
@@ -100,7 +104,8 @@ TEST_F(ExecReward, NonsenseAndNanAreMissingWithAClearLine) {
   EXPECT_EQ(warnings.find("sample 4"), std::string::npos) << "null says 'no reward' and is no mistake";
 
   const auto strict = exec_reward(script("while read -r line; do echo none; done\n"), {.fail_on_error = true});
-  EXPECT_NE(error_of([&] { strict(samples({"a"})); }).find("answered 'none' where a number was expected"), std::string::npos);
+  EXPECT_NE(error_of([&] { strict(samples({"a"})); }).find("answered 'none' where a number was expected"),
+            std::string::npos);
 }
 
 TEST_F(ExecReward, OneThatDiesIsStartedAgainForTheRest) {
@@ -115,7 +120,8 @@ TEST_F(ExecReward, OneThatDiesIsStartedAgainForTheRest) {
   EXPECT_TRUE(std::isnan(values[1]));
   EXPECT_EQ(values[2], 1);
   EXPECT_EQ(values[3], 1);
-  EXPECT_NE(warnings.find("ended (exit code 1) at sample 2 of 4; it said: I cannot take this"), std::string::npos) << warnings;
+  EXPECT_NE(warnings.find("ended (exit code 1) at sample 2 of 4; it said: I cannot take this"), std::string::npos)
+      << warnings;
 
   const auto strict = exec_reward(command, {.fail_on_error = true});
   EXPECT_NE(error_of([&] { strict(samples({"poison"})); }).find("exit code 1"), std::string::npos);
@@ -136,7 +142,8 @@ TEST_F(ExecReward, OneThatHangsIsKilledWithItsChildren) {
   EXPECT_LT(seconds_since(begun), 20);
   EXPECT_EQ(values[0], 5);
   EXPECT_TRUE(std::isnan(values[1]));
-  EXPECT_NE(warnings.find("no answer to sample 2 of 2 within 1 s (exec_timeout); it was killed"), std::string::npos) << warnings;
+  EXPECT_NE(warnings.find("no answer to sample 2 of 2 within 1 s (exec_timeout); it was killed"), std::string::npos)
+      << warnings;
   EXPECT_EQ(reward(samples({"a"})), (std::vector<float>{5})) << "started again for the next batch";
   const auto strict = exec_reward("sleep 100", {.timeout = 0.2, .fail_on_error = true});
   EXPECT_NE(error_of([&] { strict(samples({"a"})); }).find("exec_timeout"), std::string::npos);
@@ -146,13 +153,20 @@ TEST(RewardRegistry, NamesAndMistakes) {
   EXPECT_EQ(rewards::make_reward("countdown").name, "countdown");
   EXPECT_EQ(rewards::make_reward("exec:/some/where/mine.py --fast").name, "mine.py");
   EXPECT_NE(error_of([] { rewards::make_reward("countdwn"); }).find("did you mean 'countdown'"), std::string::npos);
-  EXPECT_NE(error_of([] { rewards::make_rewards({"countdown"}, {1, 2}); }).find("2 values for 1 rewards"), std::string::npos);
-  EXPECT_NE(error_of([] { rewards::make_rewards({"countdown", "countdown"}, {}); }).find("given twice"), std::string::npos);
+  EXPECT_NE(error_of([] {
+              rewards::make_rewards({"countdown"}, {1, 2});
+            }).find("2 values for 1 rewards"),
+            std::string::npos);
+  EXPECT_NE(error_of([] {
+              rewards::make_rewards({"countdown", "countdown"}, {});
+            }).find("given twice"),
+            std::string::npos);
   const auto all = rewards::make_rewards({"countdown", "countdown_format"}, {1, 0.5});
   EXPECT_EQ(all[1].weight, 0.5f);
   const Row row = make_row("p");
   const auto contains = rewards::make_reward("contains:wait,等").reward;
-  EXPECT_EQ(contains(std::vector<Sample>{{.row = row, .completion = "so 等 x"}, {.row = row, .completion = "no"}}), (std::vector<float>{1, 0}));
+  EXPECT_EQ(contains(std::vector<Sample>{{.row = row, .completion = "so 等 x"}, {.row = row, .completion = "no"}}),
+            (std::vector<float>{1, 0}));
 }
 
 // The walls. Each program answers with what it could do inside.
@@ -168,7 +182,9 @@ class Sandbox : public ExecReward {
   }
 };
 
-TEST_F(Sandbox, RunsWhatNeedsNothing) { EXPECT_EQ(inside("  print(len(json.loads(line)['completion']))\n"), 1) << warnings; }
+TEST_F(Sandbox, RunsWhatNeedsNothing) {
+  EXPECT_EQ(inside("  print(len(json.loads(line)['completion']))\n"), 1) << warnings;
+}
 
 TEST_F(Sandbox, HasNoNetwork) {
   EXPECT_EQ(inside("  import socket\n"
@@ -184,12 +200,17 @@ TEST_F(Sandbox, HasNoNetwork) {
 
 TEST_F(Sandbox, CannotWriteToTheMachine) {
   const std::string target = dir / "stolen";
-  EXPECT_EQ(inside("  try:\n    open('" + target + "', 'w').write('x')\n    print(1)\n  except OSError:\n    print(0)\n"), 0) << warnings;
+  EXPECT_EQ(
+      inside("  try:\n    open('" + target + "', 'w').write('x')\n    print(1)\n  except OSError:\n    print(0)\n"), 0)
+      << warnings;
   EXPECT_FALSE(std::filesystem::exists(target));
 }
 
 TEST_F(Sandbox, BoundsMemory) {
-  EXPECT_EQ(inside("  try:\n    x = bytearray(1 << 30)\n    print(1)\n  except MemoryError:\n    print(0)\n", {.memory_mb = 256}), 0) << warnings;
+  EXPECT_EQ(inside("  try:\n    x = bytearray(1 << 30)\n    print(1)\n  except MemoryError:\n    print(0)\n",
+                   {.memory_mb = 256}),
+            0)
+      << warnings;
 }
 
 TEST_F(Sandbox, BoundsProcesses) {
@@ -226,7 +247,10 @@ TEST_F(Sandbox, BoundsFilesAndTheTemporaryFolder) {
                    {.file_mb = 8}),
             8 << 20)
       << warnings;
-  EXPECT_EQ(inside("  try:\n    open('/dev/shm/f', 'wb').write(b'x' * (20 << 20))\n    print(1)\n  except OSError:\n    print(0)\n", {.file_mb = 8}), 0)
+  EXPECT_EQ(inside("  try:\n    open('/dev/shm/f', 'wb').write(b'x' * (20 << 20))\n    print(1)\n  except OSError:\n   "
+                   " print(0)\n",
+                   {.file_mb = 8}),
+            0)
       << warnings;
 }
 
@@ -243,8 +267,9 @@ int count_processes(const std::string& text) {
 
 TEST_F(Sandbox, DoesNotOutliveItsOwner) {
   {
-    const auto reward = exec_reward(python("for line in sys.stdin:\n  if os.fork() == 0:\n    import time; time.sleep(1000)\n  print(1)\n"),
-                                    {.sandbox = SandboxLimits{}});
+    const auto reward = exec_reward(
+        python("for line in sys.stdin:\n  if os.fork() == 0:\n    import time; time.sleep(1000)\n  print(1)\n"),
+        {.sandbox = SandboxLimits{}});
     EXPECT_EQ(reward(samples({"a"}))[0], 1) << warnings;
     EXPECT_GE(count_processes(dir.path()), 2);
   }

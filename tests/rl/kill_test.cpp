@@ -74,7 +74,8 @@ TEST(Kill, ResumesToTheSameResult) {
   for (int attempt = 0; attempt < 200; ++attempt) {
     const pid_t pid = start_child(dir / "killed");
     // A little longer each time, so that it comes to an end on a slow machine too.
-    const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(30 + rng.below(60) + attempt * attempt);
+    const auto until =
+        std::chrono::steady_clock::now() + std::chrono::milliseconds(30 + rng.below(60) + attempt * attempt);
     int status = 0;
     pid_t ended = 0;
     while (!(ended = waitpid(pid, &status, WNOHANG)) && std::chrono::steady_clock::now() < until)

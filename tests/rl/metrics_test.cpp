@@ -35,7 +35,8 @@ TEST(RunFolder, CheckpointsAreWholeOrAbsent) {
   EXPECT_EQ(read_file(run.checkpoint_dir(20) + "/a"), "twenty");
   run.write_checkpoint(20, [](const std::string& d) { write_file_atomically(d + "/a", "again"); });
   EXPECT_EQ(read_file(run.checkpoint_dir(20) + "/a"), "again");
-  run.write_checkpoint(30, [](const std::string& d) { write_file_atomically(d + "/a", "thirty"); }, 2);
+  run.write_checkpoint(
+      30, [](const std::string& d) { write_file_atomically(d + "/a", "thirty"); }, 2);
   EXPECT_EQ(run.checkpoints(), (std::vector<int64_t>{20, 30}));
 
   // What a killed process leaves is not taken for a checkpoint and is removed.
@@ -56,13 +57,15 @@ TEST(Metrics, ResumingDropsLaterAndTornLines) {
   const RunFolder run(dir.path());
   {
     MetricsWriter writer(run);
-    for (int64_t step = 1; step <= 5; ++step) writer.log(step, {{"loss", 1.0 / static_cast<double>(step)}, {"kl", std::nan("")}});
+    for (int64_t step = 1; step <= 5; ++step)
+      writer.log(step, {{"loss", 1.0 / static_cast<double>(step)}, {"kl", std::nan("")}});
   }
   const std::string unbroken = read_file(run.metrics_file());
   write_file_atomically(run.metrics_file(), unbroken + "{\"step\": 6, \"lo");
   {
     MetricsWriter writer(run, 3);
-    for (int64_t step = 4; step <= 5; ++step) writer.log(step, {{"loss", 1.0 / static_cast<double>(step)}, {"kl", std::nan("")}});
+    for (int64_t step = 4; step <= 5; ++step)
+      writer.log(step, {{"loss", 1.0 / static_cast<double>(step)}, {"kl", std::nan("")}});
   }
   EXPECT_EQ(read_file(run.metrics_file()), unbroken) << "a resumed run's file is that of an unbroken one";
   const auto lines = read_metrics(run.metrics_file());
@@ -124,7 +127,8 @@ TEST(Report, HoldsPlotsSettingsAndEscapedCompletions) {
   const testing::TempDir dir;
   const RunFolder run(dir.path());
   MetricsWriter writer(run);
-  for (int64_t step = 1; step <= 1000; ++step) writer.log(step, {{"loss", 1.0 / static_cast<double>(step)}, {"constant", 2}});
+  for (int64_t step = 1; step <= 1000; ++step)
+    writer.log(step, {{"loss", 1.0 / static_cast<double>(step)}, {"constant", 2}});
   writer.log_completions(1000, {{"<b>prompt</b>", "done & dusted", {{"accuracy", 1}}}});
   write_file_atomically(run.settings_file(), "name = \"x\"\n");
   write_report(run, "A run");

@@ -1,4 +1,5 @@
-// The whole recipe on a tiny model: every kind of job, interruption and going on, shallower students, results on the disk.
+// The whole recipe on a tiny model: every kind of job, interruption and going on, shallower students, results on the
+// disk.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -141,7 +142,8 @@ TEST(Pipeline, EveryStageRunsIsInterruptedAndGoesOn) {
   unbroken.output_dir = dir / "again";
   unbroken.overrides = {{"rl.max_steps", "1"}};
   run_recipe(unbroken, control);
-  EXPECT_EQ(testing::read_text(dir / "run/base/model/model.safetensors"), testing::read_text(dir / "again/base/model/model.safetensors"));
+  EXPECT_EQ(testing::read_text(dir / "run/base/model/model.safetensors"),
+            testing::read_text(dir / "again/base/model/model.safetensors"));
 
   const json all = json::parse(testing::read_text(dir / "run/results.json"));
   EXPECT_EQ(all["stages"].size(), 10u);
@@ -149,7 +151,8 @@ TEST(Pipeline, EveryStageRunsIsInterruptedAndGoesOn) {
   EXPECT_EQ(all["stages"]["samples"]["kept"], 20);
   EXPECT_EQ(all["stages"]["eval-base"]["questions"], 6);
   EXPECT_EQ(models::load(dir / "run/student/model").config().num_layers, 1);
-  for (const char* file : {"run/rl/report.html", "run/rl/metrics.jsonl", "run/rl/settings.toml", "run/eval-rl/completions.jsonl", "run/report.html"}) {
+  for (const char* file : {"run/rl/report.html", "run/rl/metrics.jsonl", "run/rl/settings.toml",
+                           "run/eval-rl/completions.jsonl", "run/report.html"}) {
     EXPECT_TRUE(fs::exists(dir / file)) << file;
   }
 }
@@ -170,7 +173,8 @@ TEST(Pipeline, MistakesInSettingsAreClearLines) {
   EXPECT_EQ(error("sft", {{"output_dir", dir / "a"}}), "no model: set model to a Hugging Face folder");
   EXPECT_NE(error("sft", {{"output_dir", dir / "a"}, {"model", dir / "none"}}).find(dir / "none"), std::string::npos);
   EXPECT_NE(error("pretrain", {{"output_dir", dir / "a"}}).find("give a model to go on from"), std::string::npos);
-  EXPECT_NE(error("grpo", {{"output_dir", dir / "a"}, {"generation_batch_size", "10"}, {"num_generations", "4"}}).find("num_generations"),
+  EXPECT_NE(error("grpo", {{"output_dir", dir / "a"}, {"generation_batch_size", "10"}, {"num_generations", "4"}})
+                .find("num_generations"),
             std::string::npos)
       << "settings that contradict each other";
   EXPECT_NE(error("eval", {{"num_samples", "0"}}).find("num_samples must be at least 1"), std::string::npos);

@@ -35,15 +35,17 @@ const std::string kHead = "output_dir = 'out'\n";
 const std::string kTask = "[[stage]]\nname = 'task'\nkind = 'countdown'\ndocuments = 10\n";
 
 TEST_F(RecipeFile, StagesSettingsAndReferences) {
-  const Recipe r = read_recipe({.path = write(kHead + "[defaults.eval]\nnum_samples = 8\n" + kTask +
-                                              "[[stage]]\nname = 'base'\nkind = 'pretrain'\ntokenizer = '${task}'\ndata.path = '${task}/corpus.jsonl'\n"
-                                              "[stage.model_config]\nhidden_size = 8\n"
-                                              "[[stage]]\nname = 'eval'\nkind = 'eval'\nmodels = ['base']\ndata.path = '${task}/held_out.jsonl'\n"
-                                              "[labels]\nbase = 'Base'\n"
-                                              "[[table]]\neval = 'eval'\ncolumns = ['pass@1']\n"
-                                              "[[finding]]\ntext = 't'\nhigher = 'eval-base:pass@1'\nlower = 'eval-base:cons@8'\n"),
-                                .output_dir = "",
-                                .overrides = {{"eval.temperature", "0.25"}, {"base.seed", "9"}}});
+  const Recipe r = read_recipe(
+      {.path = write(
+           kHead + "[defaults.eval]\nnum_samples = 8\n" + kTask +
+           "[[stage]]\nname = 'base'\nkind = 'pretrain'\ntokenizer = '${task}'\ndata.path = '${task}/corpus.jsonl'\n"
+           "[stage.model_config]\nhidden_size = 8\n"
+           "[[stage]]\nname = 'eval'\nkind = 'eval'\nmodels = ['base']\ndata.path = '${task}/held_out.jsonl'\n"
+           "[labels]\nbase = 'Base'\n"
+           "[[table]]\neval = 'eval'\ncolumns = ['pass@1']\n"
+           "[[finding]]\ntext = 't'\nhigher = 'eval-base:pass@1'\nlower = 'eval-base:cons@8'\n"),
+       .output_dir = "",
+       .overrides = {{"eval.temperature", "0.25"}, {"base.seed", "9"}}});
   ASSERT_EQ(r.stages.size(), 3u);
   EXPECT_EQ(r.stages[2].name, "eval-base");
   EXPECT_EQ(r.label("base"), "Base");
@@ -57,20 +59,29 @@ TEST_F(RecipeFile, StagesSettingsAndReferences) {
 }
 
 TEST_F(RecipeFile, MistakesNameTheirLine) {
-  EXPECT_EQ(error("stages = 1\n" + kHead), "recipe.toml:1: unknown key 'stages' in a recipe; the nearest known one is 'stage'");
+  EXPECT_EQ(error("stages = 1\n" + kHead),
+            "recipe.toml:1: unknown key 'stages' in a recipe; the nearest known one is 'stage'");
   EXPECT_EQ(error(kTask), "recipe.toml: the recipe names no output_dir");
   EXPECT_EQ(error(kHead), "recipe.toml: the recipe has no stages ([[stage]])");
-  EXPECT_EQ(error(kHead + "[[stage]]\nname = 'a'\nkind = 'pertrain'\n").rfind("recipe.toml:2: unknown kind 'pertrain'", 0), 0u);
-  EXPECT_EQ(error(kHead + kTask + "document = 3\n"), "recipe.toml:6: unknown setting 'document'; the nearest known one is 'documents'");
+  EXPECT_EQ(
+      error(kHead + "[[stage]]\nname = 'a'\nkind = 'pertrain'\n").rfind("recipe.toml:2: unknown kind 'pertrain'", 0),
+      0u);
+  EXPECT_EQ(error(kHead + kTask + "document = 3\n"),
+            "recipe.toml:6: unknown setting 'document'; the nearest known one is 'documents'");
   EXPECT_EQ(error(kHead + kTask + kTask), "recipe.toml:6: two stages are called 'task'");
   EXPECT_EQ(error(kHead + kTask + "[[stage]]\nname = 'x'\nkind = 'eval'\ndata.path = '${tusk}/a'\n"),
             "recipe.toml:9: '${tusk}' is no earlier stage (there are task)");
   EXPECT_EQ(error(kHead + kTask + "[[stage]]\nname = 'x'\nkind = 'eval'\nmodels = ['y']\n"),
             "recipe.toml:9: 'y' is no earlier stage (there are task)");
-  EXPECT_NE(error(kHead + "[[stage]]\nname = 'task'\nkind = 'countdown'\nslip = 7.0\n").find("stage 'task': slip is a probability"), std::string::npos);
-  EXPECT_NE(error(kHead + kTask + "[[finding]]\ntext = 't'\nhigher = 'eval:a'\nlower = 'eval:b'\n").find("'eval' is no stage"), std::string::npos);
+  EXPECT_NE(error(kHead + "[[stage]]\nname = 'task'\nkind = 'countdown'\nslip = 7.0\n")
+                .find("stage 'task': slip is a probability"),
+            std::string::npos);
+  EXPECT_NE(error(kHead + kTask + "[[finding]]\ntext = 't'\nhigher = 'eval:a'\nlower = 'eval:b'\n")
+                .find("'eval' is no stage"),
+            std::string::npos);
   EXPECT_EQ(error(kHead + kTask, {{"tsk.documents", "3"}}), "--tsk.documents: the recipe has no stage 'tsk'");
-  EXPECT_EQ(error(kHead + kTask, {{"task.documents", "many"}}), "--task.documents: setting 'countdown.documents' is an integer, got 'many'");
+  EXPECT_EQ(error(kHead + kTask, {{"task.documents", "many"}}),
+            "--task.documents: setting 'countdown.documents' is an integer, got 'many'");
 }
 
 TEST_F(RecipeFile, TheMiniatureReads) {
@@ -82,7 +93,9 @@ TEST_F(RecipeFile, TheMiniatureReads) {
 }
 
 TEST_F(RecipeFile, AStageWhoseResultIsThereIsSkipped) {
-  const RecipeOptions options{.path = write(kHead + kTask + "train_prompts = 5\nheld_out_prompts = 5\n"), .output_dir = dir / "run", .overrides = {}};
+  const RecipeOptions options{.path = write(kHead + kTask + "train_prompts = 5\nheld_out_prompts = 5\n"),
+                              .output_dir = dir / "run",
+                              .overrides = {}};
   std::string said;
   Progress progress([&](std::string_view text) { said += text; }, false);
   RunControl control;

@@ -1,4 +1,5 @@
-// Settings: TOML, command line, names of unknown settings with their lines, wrong types, contradictions, and the way back to TOML.
+// Settings: TOML, command line, names of unknown settings with their lines, wrong types, contradictions, and the way
+// back to TOML.
 #include "../../rl/settings.h"
 
 #include <gtest/gtest.h>
@@ -70,7 +71,8 @@ struct Fixture {
 TEST(Settings, ReadsEveryTypeInItsSectionAndAtTheTop) {
   Fixture f;
   f.settings.read_toml_text(
-      "name = \"top\"\n[run]\nsteps = 1_000\nrate = 3e-6\nsmall = 2\nflag = true\nwords = ['a', 'b']\nweights = [1, 0.5]\n"
+      "name = \"top\"\n[run]\nsteps = 1_000\nrate = 3e-6\nsmall = 2\nflag = true\nwords = ['a', 'b']\nweights = [1, "
+      "0.5]\n"
       "kind = 'second'\nseed = 1e3\n",
       "x.toml");
   EXPECT_EQ(f.options.steps, 1000);
@@ -86,7 +88,8 @@ TEST(Settings, ReadsEveryTypeInItsSectionAndAtTheTop) {
 
 TEST(Settings, UnknownSettingNamesTheNearestAndTheLine) {
   Fixture f;
-  EXPECT_EQ(f.error("[run]\n\nstep = 3\n"), "x.toml:3: unknown setting 'step' in [run]; the nearest known one is 'steps'");
+  EXPECT_EQ(f.error("[run]\n\nstep = 3\n"),
+            "x.toml:3: unknown setting 'step' in [run]; the nearest known one is 'steps'");
   EXPECT_EQ(f.error("rte = 3\n"), "x.toml:1: unknown setting 'rte'; the nearest known one is 'rate'");
   EXPECT_EQ(f.error("\n[rnu]\nsteps = 3\n"), "x.toml:2: unknown section [rnu]; the nearest known one is [run]");
   EXPECT_NE(f.error("[run]\nzzzzzzzzzzzz = 3\n").find("unknown setting 'zzzzzzzzzzzz'"), std::string::npos);
@@ -96,18 +99,22 @@ TEST(Settings, WrongTypeNamesTheLineAndWhatIsExpected) {
   Fixture f;
   EXPECT_EQ(f.error("[run]\nsteps = 'many'\n"), "x.toml:2: setting 'run.steps' is an integer, got a string: 'many'");
   EXPECT_EQ(f.error("[run]\nsteps = 1.5\n"), "x.toml:2: setting 'run.steps' is an integer, got a number: 1.5");
-  EXPECT_EQ(f.error("[run]\nseed = -1\n"), "x.toml:2: setting 'run.seed' is a non-negative integer, got an integer: -1");
+  EXPECT_EQ(f.error("[run]\nseed = -1\n"),
+            "x.toml:2: setting 'run.seed' is a non-negative integer, got an integer: -1");
   EXPECT_EQ(f.error("[run]\nflag = 1\n"), "x.toml:2: setting 'run.flag' is a boolean, got an integer: 1");
-  EXPECT_EQ(f.error("[run]\nkind = 'third'\n"), "x.toml:2: setting 'run.kind' is one of first, second, got a string: 'third'");
+  EXPECT_EQ(f.error("[run]\nkind = 'third'\n"),
+            "x.toml:2: setting 'run.kind' is one of first, second, got a string: 'third'");
   EXPECT_EQ(f.error("[run]\nname = 3\n"), "x.toml:2: setting 'run.name' is a string, got an integer: 3");
-  EXPECT_NE(f.error("[run]\nweights = [1, 'a']\n").find("x.toml:2: setting 'run.weights' is a list of numbers"), std::string::npos);
+  EXPECT_NE(f.error("[run]\nweights = [1, 'a']\n").find("x.toml:2: setting 'run.weights' is a list of numbers"),
+            std::string::npos);
   EXPECT_NE(f.error("[run\nsteps = 1\n").find("x.toml:1:"), std::string::npos) << "a syntax error has its place";
 }
 
 TEST(Settings, CommandLineOverridesTheFile) {
   Fixture f;
   f.settings.read_toml_text("[run]\nsteps = 5\n", "x.toml");
-  const auto rest = f.settings.read_arguments({"model", "--steps", "7", "--run.rate=0.25", "--flag", "--words", "a,b", "--kind=second", "more"});
+  const auto rest = f.settings.read_arguments(
+      {"model", "--steps", "7", "--run.rate=0.25", "--flag", "--words", "a,b", "--kind=second", "more"});
   EXPECT_EQ(rest, (std::vector<std::string>{"model", "more"}));
   EXPECT_EQ(f.options.steps, 7);
   EXPECT_EQ(f.options.rate, 0.25);
@@ -118,18 +125,24 @@ TEST(Settings, CommandLineOverridesTheFile) {
   EXPECT_FALSE(f.options.flag);
   EXPECT_NE(error_of([&] { f.settings.read_arguments({"--stepps", "7"}); }).find("'steps'"), std::string::npos);
   EXPECT_NE(error_of([&] { f.settings.read_arguments({"--steps"}); }).find("needs a value"), std::string::npos);
-  EXPECT_NE(error_of([&] { f.settings.read_arguments({"--steps", "many"}); }).find("is an integer, got 'many'"), std::string::npos);
+  EXPECT_NE(error_of([&] {
+              f.settings.read_arguments({"--steps", "many"});
+            }).find("is an integer, got 'many'"),
+            std::string::npos);
 }
 
 TEST(Settings, ContradictionSaysWhereTheSettingsStand) {
   Fixture f;
   f.settings.read_toml_text("[run]\nflag = true\nrate = 2.0\n", "x.toml");
-  EXPECT_EQ(error_of([&] { f.settings.validate(); }), "flag does not go with a rate above 1 (rate set at x.toml:3, flag set at x.toml:2)");
+  EXPECT_EQ(error_of([&] { f.settings.validate(); }),
+            "flag does not go with a rate above 1 (rate set at x.toml:3, flag set at x.toml:2)");
 }
 
 TEST(Settings, WrittenSettingsReadBackTheSame) {
   Fixture f;
-  f.settings.read_toml_text("[run]\nrate = 1e-7\nsmall = 0.3\nname = \"a \\\"quoted\\\"\\nline\"\nwords = ['x']\nkind = 'second'\n", "x.toml");
+  f.settings.read_toml_text(
+      "[run]\nrate = 1e-7\nsmall = 0.3\nname = \"a \\\"quoted\\\"\\nline\"\nwords = ['x']\nkind = 'second'\n",
+      "x.toml");
   const testing::TempDir dir;
   f.settings.write(dir.path() + "/settings.toml");
   Fixture g;
@@ -146,13 +159,15 @@ TEST(Settings, AmbiguousNamesNeedTheirSection) {
   Settings settings;
   settings.add("first", a);
   settings.add("second", b);
-  EXPECT_EQ(error_of([&] { settings.set("steps", "3"); }), "setting 'steps' could be any of first.steps, second.steps; name its section");
+  EXPECT_EQ(error_of([&] { settings.set("steps", "3"); }),
+            "setting 'steps' could be any of first.steps, second.steps; name its section");
   settings.set("second.steps", "3");
   EXPECT_EQ(a.steps, 10);
   EXPECT_EQ(b.steps, 3);
 }
 
-// Every options struct of the trainers describes each field once, accepts its own defaults, and survives the way through TOML.
+// Every options struct of the trainers describes each field once, accepts its own defaults, and survives the way
+// through TOML.
 template <class O>
 void round_trip() {
   O options, again;

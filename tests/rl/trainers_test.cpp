@@ -165,15 +165,23 @@ TEST(Sft, LearnsCompletionsOnly) {
                       .max_steps = 80,
                       .eval_steps = 20,
                       .learning_rate = 5e-3,
+                      .logging_steps = 7,
                       .save_steps = 0,
                       .output_dir = dir / "run"});
   trainer.set_eval(data);
   const double before = trainer.evaluate();
   trainer.train();
-  EXPECT_LT(trainer.evaluate(), 0.3 * before);
+  const double after = trainer.evaluate();
+  EXPECT_LT(after, 0.3 * before);
+  // Before the first step, after every 20th whatever logging_steps is, and of the final weights.
+  std::vector<int64_t> evaluated;
   const auto lines = read_metrics(dir / "run/metrics.jsonl");
-  EXPECT_NEAR(metric(lines[0], "eval_loss"), before, 1e-6);
-  EXPECT_NEAR(metric(lines[0], "loss"), before, 1e-5);  // all rows in one step: the same mean
+  for (const MetricsLine& line : lines)
+    for (const auto& [name, value] : line.values)
+      if (name == "eval_loss") evaluated.push_back(line.step);
+  EXPECT_EQ(evaluated, (std::vector<int64_t>{0, 20, 40, 60, 80}));
+  EXPECT_NEAR(metric(lines.front(), "eval_loss"), before, 1e-6);
+  EXPECT_NEAR(metric(lines.back(), "eval_loss"), after, 1e-6);
 }
 
 TEST(Sft, WhatIsLearnedOfAnExample) {
