@@ -107,27 +107,27 @@ class Pool {
     if (bytes > size_t{1} << 62) throw_out_of_memory(bytes, tag, false);
     const size_t wanted = size_class(bytes);
     std::lock_guard lock(mutex_);
-    void* data = nullptr;
-    size_t size = wanted;
-    // A kept block up to an eighth larger will do.
-    if (auto it = kept_.lower_bound(wanted); it != kept_.end() && it->first <= wanted + wanted / 8) {
-      size = it->first;
-      data = it->second.back();
-      it->second.pop_back();
-      if (it->second.empty()) kept_.erase(it);
-      cached_ -= size;
-    } else {
-      if (limit_ && current_ + cached_ + wanted > limit_) drop_kept();
-      if (limit_ && current_ + wanted > limit_) throw_out_of_memory(bytes, tag, true);
-      data = system_allocate(device_, wanted);
-      if (!data) {
-        drop_kept();
-        data = system_allocate(device_, wanted);
-      }
-      if (!data) throw_out_of_memory(bytes, tag, false);
+    // A kept block up to an eighth larger will do; up to twice as large where a new one would raise what the process
+    // holds above its peak, as when every step has another number of tokens.
+    const bool grows = current_ + cached_ + wanted > peak_;
+    const size_t most = grows ? 2 * wanted : wanted + wanted / 8;
+    if (auto it = kept_.lower_bound(wanted); it != kept_.end() && it->first <= most) {
+      const detail::Block block{it->second.back(), it->first, tag};
+      forget_kept(it);
+      book(tag, block.bytes);
+      return block;
     }
-    book(tag, size);
-    return {data, size, tag};
+    if (grows) drop_kept(peak_ > current_ + wanted ? peak_ - current_ - wanted : 0);
+    if (limit_ && current_ + cached_ + wanted > limit_) drop_kept(0);
+    if (limit_ && current_ + wanted > limit_) throw_out_of_memory(bytes, tag, true);
+    void* data = system_allocate(device_, wanted);
+    if (!data) {
+      drop_kept(0);
+      data = system_allocate(device_, wanted);
+    }
+    if (!data) throw_out_of_memory(bytes, tag, false);
+    book(tag, wanted);
+    return {data, wanted, tag};
   }
 
   void release(const detail::Block& block) noexcept {
@@ -170,7 +170,7 @@ class Pool {
   }
   void empty_cache() {
     std::lock_guard lock(mutex_);
-    drop_kept();
+    drop_kept(0);
   }
 
  private:
@@ -192,11 +192,21 @@ class Pool {
     peak_ = std::max(peak_, current_);
   }
 
-  void drop_kept() noexcept {
-    for (auto& [size, blocks] : kept_)
-      for (void* data : blocks) system_release(device_, data);
-    kept_.clear();
-    cached_ = 0;
+  using Kept = std::map<size_t, std::vector<void*>>;
+
+  void forget_kept(Kept::iterator it) noexcept {
+    cached_ -= it->first;
+    it->second.pop_back();
+    if (it->second.empty()) kept_.erase(it);
+  }
+
+  /// Gives kept blocks back to the system, the largest first, until at most `bytes` are kept.
+  void drop_kept(size_t bytes) noexcept {
+    while (cached_ > bytes) {
+      const auto largest = std::prev(kept_.end());
+      system_release(device_, largest->second.back());
+      forget_kept(largest);
+    }
   }
 
   [[noreturn]] void throw_out_of_memory(size_t bytes, int tag, bool by_limit) {
@@ -215,7 +225,7 @@ class Pool {
 
   Device device_;
   std::mutex mutex_;
-  std::map<size_t, std::vector<void*>> kept_;
+  Kept kept_;
   std::vector<Use> uses_;
   size_t current_ = 0, peak_ = 0, cached_ = 0, limit_;
 };

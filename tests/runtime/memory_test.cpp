@@ -99,6 +99,27 @@ TEST(Memory, KeptBlocksGiveWayToTheLimit) {
   set_memory_limit(kCpu, limit);
 }
 
+// Steps of many different lengths: blocks kept of one serve the next, so that the process holds no more than its peak.
+TEST(Memory, ChangingShapesDoNotPileUp) {
+  empty_cache(kCpu);
+  reset_peak(kCpu);
+  size_t largest = 0, held = 0;
+  for (int64_t step = 0; step < 60; ++step) {
+    const int64_t tokens = 300 + step * 173 % 400;
+    std::vector<Tensor> step_tensors;
+    size_t asked = 0;
+    for (int64_t width : {256, 640, 1152, 3000}) {
+      step_tensors.push_back(Tensor::empty({tokens, width}, DType::f32));
+      asked += step_tensors.back().nbytes();
+    }
+    largest = std::max(largest, asked);
+    held = std::max(held, memory_current(kCpu) + memory_cached(kCpu));
+  }
+  EXPECT_LE(held, memory_peak(kCpu));
+  EXPECT_LE(memory_peak(kCpu), 2 * largest);  // a block is at most twice what was asked for
+  empty_cache(kCpu);
+}
+
 TEST(Memory, ThreadsAllocateAtOnce) {
   const size_t before = memory_current(kCpu);
   std::vector<std::thread> threads;
