@@ -1,15 +1,18 @@
-#include "little_model.h"
-
+// A model small enough to train in a second, with its tokenizer and some questions: DIR/model (a Hugging Face folder),
+// DIR/questions.jsonl and DIR/text.txt.
 #include <tenon/models/models.h>
 #include <tenon/models/text/tokenizer.h>
 #include <tenon/models/text/train_bpe.h>
 #include <tenon/runtime/json_lines.h>
 
 #include <filesystem>
+#include <fstream>
+#include <string>
 #include <vector>
 
-void write_little_model(const std::string& dir) {
+int main(int argc, char** argv) {
   using namespace tenon;
+  const std::string dir = argc > 1 ? argv[1] : "little";
   std::filesystem::create_directories(dir);
   std::vector<std::string> texts;
   JsonLinesWriter questions(dir + "/questions.jsonl", /*append=*/false);
@@ -33,4 +36,7 @@ void write_little_model(const std::string& dir) {
   models::Model model = models::create(config, {.seed = 1});
   model.set_tokenizer(text::Tokenizer::from_json(text::train_bpe(texts, 300, {"<eos>"}), "tokenizer"));
   models::save(model, dir + "/model");
+
+  std::ofstream text(dir + "/text.txt");
+  for (int i = 0; i < 50; ++i) text << texts[static_cast<size_t>(i) % texts.size()] << '\n';
 }
