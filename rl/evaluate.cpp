@@ -22,6 +22,17 @@ std::string percent(const Estimate& e) {
   return buffer;
 }
 
+// FNV-1a over the prompts and the ends of each.
+std::string fingerprint(const Completions& completions) {
+  uint64_t hash = 0xcbf29ce484222325u;
+  const auto add = [&hash](unsigned char c) { hash = (hash ^ c) * 0x100000001b3u; };
+  for (const EncodedPrompt& p : completions.prompts) {
+    for (const char c : p.text) add(static_cast<unsigned char>(c));
+    add(0);
+  }
+  return fmt::format("{:016x}", hash);
+}
+
 bool is_correct(float value) { return value >= 0.5f; }  // false for NaN
 
 // Whether the most frequent answer of a question is a correct one.
@@ -140,6 +151,7 @@ EvalResult evaluate(models::Model& model, const PromptDataset& data, const EvalO
   EvalResult result;
   result.questions = data.size();
   result.num_samples = options.num_samples;
+  result.data = fingerprint(completions);
   const auto estimate = [&](const std::string& name, auto&& value) {  // value(i): of sample i, NaN when it has none
     std::vector<std::vector<double>> clusters(rows.size());
     for (size_t i = 0; i < samples.size(); ++i) {
@@ -199,6 +211,7 @@ std::string to_json(const EvalResult& r) {
   Json out;
   out["questions"] = r.questions;
   out["num_samples"] = r.num_samples;
+  out["data"] = r.data;
   const auto put = [&](const std::string& name, const Estimate& e) {
     out[name] = std::isfinite(e.mean) ? Json(e.mean) : Json(nullptr);
     out[name + "_se"] = std::isfinite(e.standard_error) ? Json(e.standard_error) : Json(nullptr);

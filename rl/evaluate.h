@@ -76,6 +76,7 @@ double pass_at(int64_t k, int64_t correct, int64_t n);
 
 struct EvalResult {
   int64_t questions = 0, num_samples = 0;
+  std::string data;  // fingerprint of the prompts: evaluations with the same one may be compared question by question
   Estimate pass_at_1, cons_at_k;
   std::vector<std::pair<int64_t, Estimate>> pass_at_k;  // n = 2, 4, ... k
   Estimate length;                                      // tokens

@@ -276,6 +276,7 @@ class EvalJob : public Job {
     models::Model model = open_model(model_options_);
     const auto data = PromptDataset::from_jsonl(need_path(data_options_, "data"), data_options_);
     const EvalResult result = evaluate(model, data, options_, reward_options_, control);
+    if (!options_.output_dir.empty()) settings_.write(options_.output_dir + "/settings.toml");  // to repeat it
     if (control.progress) control.progress->message(to_text(result));
     return to_json(result);
   }

@@ -7,6 +7,7 @@
 #include "../models/text/tokenizer.h"
 #include "../runtime/runtime.h"
 #include "batches.h"
+#include "compare.h"
 #include "completions.h"
 #include "datasets.h"
 #include "distill.h"

@@ -2,6 +2,7 @@
 // value ...]
 #include <unistd.h>
 
+#include "../compare.h"
 #include "../jobs.h"
 #include "console.h"
 
@@ -40,6 +41,14 @@ void run(const std::string& kind, const std::vector<std::string>& arguments) {
   print(result + "\n");
 }
 
+std::vector<std::string> compared;  // the folders of eval --compare
+
+void compare(const std::vector<std::string>& more) {
+  if (!more.empty()) throw UsageError("eval --compare takes two folders and nothing else, got '" + more.front() + "'");
+  const auto differences = rl::compare_evaluations(compared[0], compared[1]);
+  print(::isatty(STDOUT_FILENO) ? rl::to_text(differences) : rl::to_json(differences) + "\n");
+}
+
 }  // namespace
 
 void add_job_commands(CLI::App& app) {
@@ -50,7 +59,18 @@ void add_job_commands(CLI::App& app) {
       return "tenon " + kind + " [SETTINGS.toml ...] [--setting value ...]; the command line wins.\n\nSettings:\n" +
              rl::make_job(kind)->settings().help();
     });
-    command->callback([command, kind] { run(kind, command->remaining()); });
+    if (kind == "eval") {
+      command
+          ->add_option("--compare", compared,
+                       "instead: two folders of evaluations of the same questions; is their difference real?")
+          ->expected(2);
+    }
+    command->callback([command, kind] {
+      if (kind == "eval" && !compared.empty())
+        compare(command->remaining());
+      else
+        run(kind, command->remaining());
+    });
   }
 }
 

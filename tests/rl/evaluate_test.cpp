@@ -5,8 +5,11 @@
 
 #include <cmath>
 
+#include "../../rl/compare.h"
 #include "../../rl/sample_data.h"
 #include "../../runtime/error.h"
+#include "../../runtime/files.h"
+#include "../temp_dir.h"
 
 namespace tenon::rl {
 namespace {
@@ -79,6 +82,45 @@ TEST(SampleData, RepeatedShare) {
   EXPECT_EQ(repeated_share(once, 2), 0);
   EXPECT_DOUBLE_EQ(repeated_share(looped, 2), 3.0 / 5);  // 12 21 | 12 21 12 came before
   EXPECT_EQ(repeated_share(once, 8), 0) << "shorter than a piece";
+}
+
+TEST(Compare, ThePairedBootstrapSeesWhatScatterOfQuestionsHides) {
+  // Hard and easy questions, and a model that is better by 0.1 on each: means of .5 and .4 with a scatter of .5.
+  std::vector<double> a, b, c;
+  for (int i = 0; i < 200; ++i) {
+    b.push_back(i % 2 ? 0.8 : 0.0);
+    a.push_back(b.back() + 0.1);
+    c.push_back(i % 4 < 2 ? b.back() + 0.1 : b.back() - 0.1);  // better on one half, worse on the other
+  }
+  const PairedDifference real = paired_bootstrap("pass@1", a, b);
+  EXPECT_NEAR(real.difference, 0.1, 1e-12);
+  EXPECT_NEAR(real.low, 0.1, 1e-9);
+  EXPECT_LT(real.p_value, 0.001);
+  const PairedDifference none = paired_bootstrap("pass@1", c, b);
+  EXPECT_GT(none.p_value, 0.5);
+  EXPECT_LT(none.low, 0);
+  EXPECT_GT(none.high, 0);
+  // The interval is that of the normal approximation: 1.96 * 0.1 / sqrt(200), to the noise of 10,000 resamples.
+  EXPECT_NEAR(none.high, 1.96 * 0.1 / std::sqrt(200.0), 0.0015);
+  EXPECT_EQ(paired_bootstrap("x", {1, NAN, 0}, {1, 1, 1}).questions, 2);
+  EXPECT_THROW(paired_bootstrap("x", {1}, {1, 0}), Error);
+  EXPECT_THROW(paired_bootstrap("x", {NAN}, {1}), Error);
+}
+
+TEST(Compare, FoldersMustBeOfTheSameQuestions) {
+  testing::TempDir dir;
+  for (const auto& [name, data] : {std::pair{"a", "11"}, {"b", "11"}, {"c", "22"}}) {
+    make_folders(dir / name);
+    write_file_atomically(dir / name + "/results.json", std::string("{\"data\": \"") + data + "\"}");
+    write_file_atomically(dir / name + "/questions.json", "{\"pass@1\": [1, 0, null], \"other\": [1, 1, 1]}");
+  }
+  const auto same = compare_evaluations(dir / "a", dir / "b");
+  ASSERT_EQ(same.size(), 2u);
+  EXPECT_EQ(same[1].name, "pass@1");
+  EXPECT_EQ(same[1].questions, 2);
+  EXPECT_EQ(same[1].p_value, 1);
+  EXPECT_NE(to_text(same).find("pass@1"), std::string::npos);
+  EXPECT_THROW(compare_evaluations(dir / "a", dir / "c"), Error);
 }
 
 }  // namespace
