@@ -6,7 +6,9 @@
 #include "../runtime/check.h"
 #include "../runtime/files.h"
 #include "../runtime/json_lines.h"
+#include "../runtime/log.h"
 #include "../runtime/random.h"
+#include "decontaminate.h"
 
 namespace tenon::rl {
 namespace {
@@ -61,11 +63,19 @@ void fill_columns(Row& row, const Json& object) {
   row.columns_json = dump(object);
 }
 
+struct RowsRead {
+  std::vector<Row> rows;
+  int64_t contaminated = 0;
+};
+
 // Reads the rows of a file; `shape` fills the text fields of one.
 template <class Shape>
-std::vector<Row> read_rows(const std::string& path, const DatasetOptions& options, Shape&& shape) {
+RowsRead read_rows(const std::string& path, const DatasetOptions& options, Shape&& shape) {
   options.validate();
-  std::vector<Row> rows;
+  std::optional<Decontaminator> evaluation;
+  if (!options.decontaminate.empty()) evaluation.emplace(options.decontaminate);
+  RowsRead out;
+  std::vector<Row>& rows = out.rows;
   JsonLinesReader reader(path);
   std::string line;
   int64_t seen = 0;
@@ -92,11 +102,20 @@ std::vector<Row> read_rows(const std::string& path, const DatasetOptions& option
     row.source = where;
     fill_columns(row, object);
     shape(row, object, where);
+    if (evaluation && evaluation->matches(row)) {
+      ++out.contaminated;
+      continue;
+    }
     rows.push_back(std::move(row));
   }
+  check(!rows.empty() || out.contaminated == 0, "{}: all {} rows share {} words with an evaluation set (decontaminate)",
+        path, out.contaminated, evaluation ? evaluation->words() : 0);
   check(!rows.empty(), "{}: the dataset is empty{}", path,
         seen > 0 ? " after leaving out skip_rows = " + std::to_string(options.skip_rows) : std::string());
-  return rows;
+  if (evaluation)
+    log(LogLevel::info, fmt::format("{}: {} rows share {} words with an evaluation set and were left out, {} are kept",
+                                    path, out.contaminated, evaluation->words(), rows.size()));
+  return out;
 }
 
 const Json& need(const Json& object, const std::string& column, const char* setting, const std::string& where) {
@@ -164,7 +183,8 @@ void DatasetOptions::validate() const {
         "system_prompt needs a conversation: set chat = true for a prompt made by prompt_template");
 }
 
-Dataset::Dataset(std::vector<Row> rows, std::string name) : rows_(std::move(rows)), name_(std::move(name)) {
+Dataset::Dataset(std::vector<Row> rows, std::string name, int64_t contaminated)
+    : rows_(std::move(rows)), name_(std::move(name)), contaminated_(contaminated) {
   check(!rows_.empty(), "{}: the dataset is empty", name_);
 }
 
@@ -178,10 +198,10 @@ std::vector<int64_t> Dataset::order(uint64_t seed, int64_t epoch) const {
 }
 
 PromptDataset PromptDataset::from_jsonl(const std::string& path, const DatasetOptions& options) {
-  auto rows = read_rows(path, options, [&](Row& row, const Json& object, const std::string& where) {
+  auto read = read_rows(path, options, [&](Row& row, const Json& object, const std::string& where) {
     read_prompt(row, object, options, where);
   });
-  return PromptDataset(std::move(rows), path);
+  return PromptDataset(std::move(read.rows), path, read.contaminated);
 }
 
 PromptDataset PromptDataset::from_rows(std::vector<Row> rows, std::string name) {
@@ -189,7 +209,7 @@ PromptDataset PromptDataset::from_rows(std::vector<Row> rows, std::string name) 
 }
 
 SftDataset SftDataset::from_jsonl(const std::string& path, const DatasetOptions& options) {
-  auto rows = read_rows(path, options, [&](Row& row, const Json& object, const std::string& where) {
+  auto read = read_rows(path, options, [&](Row& row, const Json& object, const std::string& where) {
     if (options.prompt_template.empty() && object.contains(options.messages_column)) {
       row.messages = messages_of(object[options.messages_column], options.messages_column, where);
       add_system(row, options);
@@ -201,7 +221,7 @@ SftDataset SftDataset::from_jsonl(const std::string& path, const DatasetOptions&
     read_prompt(row, object, options, where);
     read_completion(row, object, options, where);
   });
-  return SftDataset(std::move(rows), path);
+  return SftDataset(std::move(read.rows), path, read.contaminated);
 }
 
 SftDataset SftDataset::from_rows(std::vector<Row> rows, std::string name) {
@@ -218,7 +238,7 @@ TextDataset TextDataset::from_file(const std::string& path, const DatasetOptions
     rows.push_back(std::move(row));
     return TextDataset(std::move(rows), path);
   }
-  auto rows = read_rows(path, options, [&](Row& row, const Json& object, const std::string& where) {
+  auto read = read_rows(path, options, [&](Row& row, const Json& object, const std::string& where) {
     if (!options.prompt_template.empty()) {
       row.text = fill_template(options.prompt_template, row);
     } else {
@@ -229,7 +249,7 @@ TextDataset TextDataset::from_file(const std::string& path, const DatasetOptions
     row.columns.clear();  // nobody asks a document for them, and a corpus is large
     row.columns_json.clear();
   });
-  return TextDataset(std::move(rows), path);
+  return TextDataset(std::move(read.rows), path, read.contaminated);
 }
 
 TextDataset TextDataset::from_rows(std::vector<Row> rows, std::string name) {

@@ -6,6 +6,7 @@
 //
 // Files with other names for the same things are read by settings: `prompt_template` builds the prompt from columns
 // ("{Body} {Question}"), `answer_column` says which column holds the reference answer.
+// Rows that overlap with evaluation sets are left out where these are named (decontaminate.h).
 #pragma once
 
 #include <cstdint>
@@ -28,6 +29,7 @@ struct DatasetOptions {
   bool chat = false;                // a prompt that is a string becomes a user message
   int64_t skip_rows = 0;
   int64_t max_rows = 0;  // 0: all
+  std::vector<std::string> decontaminate;
 
   void validate() const;
 };
@@ -45,6 +47,9 @@ void describe(V& v, DatasetOptions& o) {
   v.field("chat", o.chat, "turn a plain prompt into a user message, rendered with the model's chat template");
   v.field("skip_rows", o.skip_rows, "rows left out at the start of the file");
   v.field("max_rows", o.max_rows, "rows read after these, 0 for all");
+  v.field(
+      "decontaminate", o.decontaminate,
+      "evaluation sets (files of JSON lines): rows that share ten consecutive words with one are left out and counted");
 }
 
 /// Rows in memory, and the order in which an epoch visits them.
@@ -54,16 +59,19 @@ class Dataset {
   const Row& operator[](int64_t i) const { return rows_[static_cast<size_t>(i)]; }
   const std::vector<Row>& rows() const { return rows_; }
   const std::string& name() const { return name_; }
+  /// Rows left out because they share ten words with an evaluation set (DatasetOptions::decontaminate).
+  int64_t contaminated() const { return contaminated_; }
 
   /// A permutation of [0, size()) that depends on (seed, epoch) alone, so that a resumed run finds its place again.
   std::vector<int64_t> order(uint64_t seed, int64_t epoch) const;
 
  protected:
-  Dataset(std::vector<Row> rows, std::string name);  // Error when there are none
+  Dataset(std::vector<Row> rows, std::string name, int64_t contaminated = 0);  // Error when there are none
 
  private:
   std::vector<Row> rows_;
   std::string name_;
+  int64_t contaminated_ = 0;
 };
 
 /// All loaders throw Error naming file:line for a malformed row, a missing or ill-typed column, and for an empty

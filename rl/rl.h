@@ -10,6 +10,7 @@
 #include "compare.h"
 #include "completions.h"
 #include "datasets.h"
+#include "decontaminate.h"
 #include "distill.h"
 #include "evaluate.h"
 #include "event_file.h"

@@ -151,5 +151,39 @@ TEST(Datasets, Gsm8kAndSvampAsTheyAre) {
   EXPECT_EQ(b[0].column("answer"), "51.0");
 }
 
+TEST_F(DatasetFiles, RowsOfEvaluationSetsAreLeftOutAndCounted) {
+  const std::string evaluation = dir.path() + "/evaluation.jsonl";
+  write_file_atomically(evaluation,
+                        "{\"id\": 7, \"question\": \"Tom has 3 apples and buys 4 more; how many has he got now?\"}\n"
+                        "{\"question\": \"小明有三个苹果又买了四个\"}\n");
+  DatasetOptions options;
+  options.decontaminate = {evaluation};
+  const std::string path = write(
+      // Other punctuation and case, ten words in common and more: "has 3 apples ... how many has he".
+      "{\"prompt\": \"Anna has 3 APPLES and buys 4 more. How many has he left?\"}\n"
+      // Nine: "3 apples and buys 4 more how many has".
+      "{\"prompt\": \"Anna had 3 apples and buys 4 more. How many has she got?\"}\n"
+      // In the completion, and in Chinese, where each character counts.
+      "{\"prompt\": \"又\", \"completion\": \"她说：小明有三个苹果又买了\"}\n"
+      "{\"prompt\": \"小明有三个苹果\", \"completion\": \"七\"}\n");
+  const auto prompts = PromptDataset::from_jsonl(path, options);
+  ASSERT_EQ(prompts.size(), 3);
+  EXPECT_EQ(prompts.contaminated(), 1);
+  EXPECT_EQ(prompts[0].prompt, "Anna had 3 apples and buys 4 more. How many has she got?");
+  options.skip_rows = 2;
+  const auto examples = SftDataset::from_jsonl(path, options);
+  ASSERT_EQ(examples.size(), 1);
+  EXPECT_EQ(examples[0].completion, "七");
+
+  options.decontaminate = {path};
+  EXPECT_NE(error_of([&] {
+              PromptDataset::from_jsonl(evaluation, {.prompt_column = "question", .decontaminate = {path}});
+            }).find("all 2 rows share 10 words with an evaluation set"),
+            std::string::npos);
+  options.decontaminate = {write("[1]\n")};
+  EXPECT_NE(error_of([&] { SftDataset::from_jsonl(evaluation, options); }).find("data.jsonl:1: a row must be"),
+            std::string::npos);
+}
+
 }  // namespace
 }  // namespace tenon::rl
