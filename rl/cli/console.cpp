@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <string_view>
 
 #include "../../runtime/log.h"
 
@@ -49,9 +50,8 @@ rl::Progress console_progress() {
 
 void show_log() {
   const char* wish = std::getenv("TENON_LOG");
-  const LogLevel least = wish && std::strcmp(wish, "debug") == 0  ? LogLevel::debug
-                         : wish && std::strcmp(wish, "info") == 0 ? LogLevel::info
-                                                                  : LogLevel::warning;
+  const std::string_view name = wish ? wish : "";
+  const LogLevel least = name == "debug" ? LogLevel::debug : name == "warning" ? LogLevel::warning : LogLevel::info;
   set_log_sink([least](LogLevel level, std::string_view text) {
     if (level >= least) write_error("tenon: " + std::string(text) + "\n");
   });

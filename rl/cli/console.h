@@ -24,7 +24,7 @@ void catch_signals();
 /// Progress on standard error: a bar where that is a terminal, lines elsewhere.
 rl::Progress console_progress();
 
-/// The library's warnings on standard error, from `debug` on with TENON_LOG=debug.
+/// What the library has to say on standard error: `info` and above, or from the level that TENON_LOG names.
 void show_log();
 
 /// Everything on standard input.
