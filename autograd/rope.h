@@ -6,7 +6,8 @@
 
 namespace tenon {
 
-/// x `[tokens, heads, dim]`, positions i32 `[tokens]`.
-Var rope(const Var& x, const ops::RopeTable& table, const Tensor& positions, bool interleaved = false);
+/// x `[tokens, heads, dim]`, positions i32 `[tokens]`; the first `offset` channels of a head are left as they are.
+Var rope(const Var& x, const ops::RopeTable& table, const Tensor& positions, bool interleaved = false,
+         int64_t offset = 0);
 
 }  // namespace tenon

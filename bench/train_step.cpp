@@ -65,8 +65,8 @@ void train_one(const std::string& name, DType dtype, const Settings& settings) {
   line.shape = fmt::format("{}: {:.1f}M params, {} x {}", name, size.parameters / 1e6, sequences, length);
   // 6 FLOPs a token and active parameter, the embedding's rows are only looked up unless they are the head too, and
   // attention over half the square.
-  const double per_token =
-      6.0 * size.active_parameters + 6.0 * config.num_layers * config.num_heads * config.head_dim * length;
+  const double per_token = 6.0 * size.active_parameters +
+                           3.0 * config.num_layers * config.num_heads * (config.head_dim + config.value_dim()) * length;
   line.flops = per_token * line.tokens;
   report(settings, line);
   if (!settings.json)

@@ -51,19 +51,23 @@ void read_rope(const ConfigReader& reader, ModelConfig& config) {
     s.beta_fast = rope->number("beta_fast", 32);
     s.beta_slow = rope->number("beta_slow", 1);
     s.attention_factor = rope->number("attention_factor", 0);
+    s.mscale = rope->number("mscale", 0);
+    s.mscale_all_dim = rope->number("mscale_all_dim", 0);
+    check(std::isfinite(s.mscale) && s.mscale >= 0 && std::isfinite(s.mscale_all_dim) && s.mscale_all_dim >= 0,
+          "{}: `mscale` {} and `mscale_all_dim` {} must not be negative", rope->where(), s.mscale, s.mscale_all_dim);
     check(s.beta_slow > 0 && s.beta_fast >= s.beta_slow,
           "{}: `beta_fast` {} must not be less than `beta_slow` {}, both positive", rope->where(), s.beta_fast,
           s.beta_slow);
-    check(!rope->has("mscale") && !rope->has("mscale_all_dim"), "{}: `mscale` is DeepSeek's, not of {}", rope->where(),
-          config.architecture);
   }
 }
 
 void write_rope(const ModelConfig& config, json& out) {
+  const json before = out.value(out.contains("rope_parameters") ? "rope_parameters" : "rope_scaling", json());
   json scaling = nullptr;
   const RopeScaling& s = config.rope_scaling;
   if (!s.type.empty()) {
     scaling = {{"rope_type", s.type}, {"factor", s.factor}};
+    if (before.is_object() && before.contains("type")) scaling["type"] = s.type;  // DeepSeek's own code reads it
     if (s.type != "linear") scaling["original_max_position_embeddings"] = s.original_max_position_embeddings;
     if (s.type == "llama3") {
       scaling["low_freq_factor"] = s.low_freq_factor;
@@ -72,6 +76,8 @@ void write_rope(const ModelConfig& config, json& out) {
       scaling["beta_fast"] = s.beta_fast;
       scaling["beta_slow"] = s.beta_slow;
       if (s.attention_factor != 0) scaling["attention_factor"] = s.attention_factor;
+      if (s.mscale != 0) scaling["mscale"] = s.mscale;
+      if (s.mscale_all_dim != 0) scaling["mscale_all_dim"] = s.mscale_all_dim;
     }
   }
   if (out.contains("rope_parameters")) {  // the file was in the style of transformers 5: stay with it
@@ -104,6 +110,25 @@ json parse_object(const std::string& text, const std::string& where) {
 }
 
 }  // namespace
+
+namespace {
+
+double yarn_magnitude(double factor, double a) { return 0.1 * a * std::log(factor) + 1; }
+
+}  // namespace
+
+double RopeScaling::rotation_factor() const {
+  if (type != "yarn") return 1;
+  if (attention_factor != 0) return attention_factor;
+  if (mscale != 0 && mscale_all_dim != 0)
+    return yarn_magnitude(factor, mscale) / yarn_magnitude(factor, mscale_all_dim);
+  return yarn_magnitude(factor, 1);
+}
+
+double RopeScaling::softmax_factor() const {
+  const double m = type == "yarn" ? yarn_magnitude(factor, mscale_all_dim) : 1;
+  return m * m;
+}
 
 int64_t ModelConfig::num_moe_layers() const { return std::count(moe_layer.begin(), moe_layer.end(), true); }
 
@@ -187,6 +212,12 @@ void check_expressible(const ModelConfig& meant, const std::string& written) {
   same("attention_output_bias", meant.attention_output_bias, c.attention_output_bias);
   same("mlp_bias", meant.mlp_bias, c.mlp_bias);
   same("qk_norm", meant.qk_norm, c.qk_norm);
+  same("q_lora_rank", meant.q_lora_rank, c.q_lora_rank);
+  same("kv_lora_rank", meant.kv_lora_rank, c.kv_lora_rank);
+  same("qk_nope_head_dim", meant.qk_nope_head_dim, c.qk_nope_head_dim);
+  same("qk_rope_head_dim", meant.qk_rope_head_dim, c.qk_rope_head_dim);
+  same("v_head_dim", meant.v_head_dim, c.v_head_dim);
+  same("num_mtp_layers", meant.num_mtp_layers, c.num_mtp_layers);
   same("num_experts", meant.num_moe_layers() > 0 ? meant.num_experts : 0, c.num_experts);
   for (int64_t i = 0; i < meant.num_layers; ++i) {
     const std::string layer = " of layer " + std::to_string(i);
@@ -260,7 +291,29 @@ void check_config(const ModelConfig& c, const std::string& where) {
   in_range("intermediate_size", c.intermediate_size, 1 << 24);
   check(c.num_heads % c.num_kv_heads == 0, "{}: {} attention heads cannot share {} key-value heads evenly", where,
         c.num_heads, c.num_kv_heads);
-  check(c.head_dim % 2 == 0, "{}: `head_dim` {} is odd, and rotary embedding turns pairs", where, c.head_dim);
+  check(c.rotary_dim() % 2 == 0, "{}: `{}` {} is odd, and rotary embedding turns pairs", where,
+        c.is_mla() ? "qk_rope_head_dim" : "head_dim", c.rotary_dim());
+  check(c.kv_lora_rank >= 0 && c.q_lora_rank >= 0, "{}: `kv_lora_rank` {} and `q_lora_rank` {} must not be negative",
+        where, c.kv_lora_rank, c.q_lora_rank);
+  if (c.is_mla()) {
+    in_range("kv_lora_rank", c.kv_lora_rank, 1 << 20);
+    if (c.q_lora_rank > 0) in_range("q_lora_rank", c.q_lora_rank, 1 << 20);
+    in_range("qk_nope_head_dim", c.qk_nope_head_dim, 1 << 13);
+    in_range("qk_rope_head_dim", c.qk_rope_head_dim, 1 << 13);
+    in_range("v_head_dim", c.v_head_dim, 1 << 14);
+    check(c.head_dim == c.qk_nope_head_dim + c.qk_rope_head_dim,
+          "{}: head_dim {} must be qk_nope_head_dim {} + qk_rope_head_dim {}", where, c.head_dim, c.qk_nope_head_dim,
+          c.qk_rope_head_dim);
+    check(c.num_kv_heads == c.num_heads,
+          "{}: latent attention has as many key-value heads as heads; `num_key_value_heads` is {}, "
+          "`num_attention_heads` {}",
+          where, c.num_kv_heads, c.num_heads);
+    check(!c.qk_norm && c.sliding_window == 0, "{}: latent attention knows neither norms of heads nor sliding windows",
+          where);
+  }
+  check(c.num_mtp_layers >= 0 && c.num_mtp_layers <= 16,
+        "{}: {} modules that predict further tokens (`num_nextn_predict_layers`); up to 16 are supported", where,
+        c.num_mtp_layers);
   check(std::isfinite(c.rms_norm_eps) && c.rms_norm_eps >= 0 && c.rms_norm_eps < 1, "{}: `rms_norm_eps` is {}", where,
         c.rms_norm_eps);
   check(std::isfinite(c.rope_theta) && c.rope_theta > 1, "{}: `rope_theta` is {}", where, c.rope_theta);
@@ -297,8 +350,11 @@ void check_config(const ModelConfig& c, const std::string& where) {
   double per_column = 2.0 * static_cast<double>(c.vocab_size) + 3 * experts +
                       static_cast<double>(c.num_layers) * (3.0 * static_cast<double>(c.intermediate_size) +
                                                            4.0 * static_cast<double>(c.num_heads * c.head_dim));
-  check(per_column * static_cast<double>(c.hidden_size) < 1e14, "{}: more than 1e14 parameters, which no model has",
-        where);
+  double latent = static_cast<double>(c.num_layers * c.num_heads) *
+                  (static_cast<double>(c.head_dim) * static_cast<double>(c.q_lora_rank) +
+                   static_cast<double>(c.qk_nope_head_dim + c.v_head_dim) * static_cast<double>(c.kv_lora_rank));
+  check(per_column * static_cast<double>(c.hidden_size) + latent < 1e14,
+        "{}: more than 1e14 parameters, which no model has", where);
 }
 
 }  // namespace tenon::models

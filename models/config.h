@@ -22,7 +22,14 @@ struct RopeScaling {
   double low_freq_factor = 1, high_freq_factor = 4;  // llama3
   int64_t original_max_position_embeddings = 0;      // llama3, yarn
   double beta_fast = 32, beta_slow = 1;              // yarn (arXiv 2309.00071)
-  double attention_factor = 0;                       // yarn: multiplies cos and sin; 0: 0.1 ln(factor) + 1
+  double attention_factor = 0;                       // yarn: multiplies cos and sin; 0: as mscale says
+  double mscale = 0, mscale_all_dim = 0;             // yarn, DeepSeek's; 0: absent
+
+  /// What cos and sin are multiplied by: yarn's attention_factor, else m(mscale) / m(mscale_all_dim) where both are
+  /// there, else m(1), with m(a) = 0.1 a ln(factor) + 1.
+  double rotation_factor() const;
+  /// What the scale of the softmax of latent attention is multiplied by: m(mscale_all_dim)^2.
+  double softmax_factor() const;
 };
 
 struct ModelConfig {
@@ -45,6 +52,15 @@ struct ModelConfig {
   std::vector<bool> window_layer;  // which layers use the window; empty: all
   double initializer_range = 0.02;
 
+  // Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434 section 2.1). kv_lora_rank 0: grouped-query attention.
+  // With it num_kv_heads is num_heads and head_dim is that of q and k, of which only the last part is rotated.
+  int64_t q_lora_rank = 0;  // 0: q comes straight from the hidden state
+  int64_t kv_lora_rank = 0;
+  int64_t qk_nope_head_dim = 0, qk_rope_head_dim = 0, v_head_dim = 0;
+
+  // Modules that predict further tokens (DeepSeek-V3, arXiv 2412.19437 section 2.2), each a layer of experts.
+  int64_t num_mtp_layers = 0;
+
   // Mixture of experts. moe_layer is empty for a dense model, else one flag a layer.
   std::vector<bool> moe_layer;
   int64_t num_experts = 0, experts_per_token = 0;
@@ -61,6 +77,12 @@ struct ModelConfig {
   std::string raw_json;  // the file it was read from: keys unknown to us are written back
 
   bool is_moe() const { return num_experts > 0; }
+  bool is_mla() const { return kv_lora_rank > 0; }
+  /// Channels of a head that are rotated.
+  int64_t rotary_dim() const { return is_mla() ? qk_rope_head_dim : head_dim; }
+  int64_t value_dim() const { return is_mla() ? v_head_dim : head_dim; }
+  /// Numbers that a token leaves in the cache of a layer: keys and values of every head, or the one latent.
+  int64_t cached_per_layer() const { return is_mla() ? kv_lora_rank + qk_rope_head_dim : 2 * num_kv_heads * head_dim; }
   bool is_moe_layer(int64_t layer) const { return !moe_layer.empty() && moe_layer[static_cast<size_t>(layer)]; }
   int64_t num_moe_layers() const;
   int64_t window(int64_t layer) const;  // 0: none

@@ -35,6 +35,55 @@ GatedMlp make_mlp(const std::string& prefix, int64_t hidden, int64_t inner, bool
   return mlp;
 }
 
+// `create(name, shape)` and `linear(name, out, in, bias)` make parameters of the layer.
+template <class Create, class MakeLinear>
+GroupedQueryAttention make_grouped_query_attention(const ModelConfig& c, int64_t index, Create&& create,
+                                                   MakeLinear&& linear) {
+  const int64_t d = c.hidden_size, q = c.num_heads * c.head_dim, kv = c.num_kv_heads * c.head_dim;
+  GroupedQueryAttention a;
+  a.q = linear("self_attn.q_proj", q, d, c.attention_bias);
+  a.k = linear("self_attn.k_proj", kv, d, c.attention_bias);
+  a.v = linear("self_attn.v_proj", kv, d, c.attention_bias);
+  a.o = linear("self_attn.o_proj", d, q, c.attention_output_bias);
+  if (c.qk_norm) {
+    a.q_norm = create("self_attn.q_norm.weight", {c.head_dim});
+    a.k_norm = create("self_attn.k_norm.weight", {c.head_dim});
+  }
+  a.num_heads = c.num_heads;
+  a.num_kv_heads = c.num_kv_heads;
+  a.head_dim = c.head_dim;
+  a.index = index;
+  a.eps = static_cast<float>(c.rms_norm_eps);
+  a.options.scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim));
+  a.options.window = c.window(index);
+  return a;
+}
+
+template <class Create, class MakeLinear>
+LatentAttention make_latent_attention(const ModelConfig& c, int64_t index, Create&& create, MakeLinear&& linear) {
+  const int64_t d = c.hidden_size, q = c.num_heads * c.head_dim;
+  LatentAttention a;
+  if (c.q_lora_rank > 0) {
+    a.q_a = LatentAttention::LowRank{linear("self_attn.q_a_proj", c.q_lora_rank, d, c.attention_bias),
+                                     create("self_attn.q_a_layernorm.weight", {c.q_lora_rank})};
+    a.q = linear("self_attn.q_b_proj", q, c.q_lora_rank, false);
+  } else {
+    a.q = linear("self_attn.q_proj", q, d, false);
+  }
+  a.kv_a = linear("self_attn.kv_a_proj_with_mqa", c.kv_lora_rank + c.qk_rope_head_dim, d, c.attention_bias);
+  a.kv_norm = create("self_attn.kv_a_layernorm.weight", {c.kv_lora_rank});
+  a.kv_b = linear("self_attn.kv_b_proj", c.num_heads * (c.qk_nope_head_dim + c.v_head_dim), c.kv_lora_rank, false);
+  a.o = linear("self_attn.o_proj", d, c.num_heads * c.v_head_dim, c.attention_output_bias);
+  a.num_heads = c.num_heads;
+  a.kv_rank = c.kv_lora_rank;
+  a.nope_dim = c.qk_nope_head_dim;
+  a.rope_dim = c.qk_rope_head_dim;
+  a.value_dim = c.v_head_dim;
+  a.index = index;
+  a.options.scale = static_cast<float>(c.rope_scaling.softmax_factor() / std::sqrt(static_cast<double>(c.head_dim)));
+  return a;
+}
+
 }  // namespace
 
 std::optional<ExpertName> expert_name(const std::string& parameter) {
@@ -62,7 +111,7 @@ Decoder::Decoder(const ModelConfig& config, ParamStore& store, DType dtype, Devi
 
 Decoder::Layer Decoder::make_layer(int64_t index, ParamStore& store, DType dtype, Device device, bool trainable) const {
   const ModelConfig& c = config_;
-  const int64_t d = c.hidden_size, q = c.num_heads * c.head_dim, kv = c.num_kv_heads * c.head_dim;
+  const int64_t d = c.hidden_size;
   const std::string prefix = "model.layers." + std::to_string(index) + ".";
   auto create = [&](const std::string& name, const Shape& shape, ParamGroup group = ParamGroup::dense) {
     return &store.create(prefix + name, shape, dtype, device, group, trainable);
@@ -76,22 +125,10 @@ Decoder::Layer Decoder::make_layer(int64_t index, ParamStore& store, DType dtype
 
   Layer layer;
   layer.input_norm = create("input_layernorm.weight", {d});
-  AttentionLayer& a = layer.attention;
-  a.q = linear("self_attn.q_proj", q, d, c.attention_bias);
-  a.k = linear("self_attn.k_proj", kv, d, c.attention_bias);
-  a.v = linear("self_attn.v_proj", kv, d, c.attention_bias);
-  a.o = linear("self_attn.o_proj", d, q, c.attention_output_bias);
-  if (c.qk_norm) {
-    a.q_norm = create("self_attn.q_norm.weight", {c.head_dim});
-    a.k_norm = create("self_attn.k_norm.weight", {c.head_dim});
-  }
-  a.num_heads = c.num_heads;
-  a.num_kv_heads = c.num_kv_heads;
-  a.head_dim = c.head_dim;
-  a.index = index;
-  a.eps = static_cast<float>(c.rms_norm_eps);
-  a.options.scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim));
-  a.options.window = c.window(index);
+  if (c.is_mla())
+    layer.attention = make_latent_attention(c, index, create, linear);
+  else
+    layer.attention = make_grouped_query_attention(c, index, create, linear);
   layer.post_norm = create("post_attention_layernorm.weight", {d});
 
   if (!c.is_moe_layer(index)) {
@@ -140,7 +177,8 @@ Decoder::LayerOut Decoder::run_layer(const Layer& layer, const Var& x, const Var
   const auto eps = static_cast<float>(config_.rms_norm_eps);
   NormResidual in = residual.defined() ? rms_norm_residual(x, residual, layer.input_norm->var(), eps)
                                        : NormResidual{rms_norm(x, layer.input_norm->var(), eps), x};
-  Var mixed = layer.attention(in.y, batch.positions, batch.attention, table);
+  Var mixed = std::visit(
+      [&](const auto& attention) { return attention(in.y, batch.positions, batch.attention, table); }, layer.attention);
   NormResidual post = rms_norm_residual(mixed, in.sum, layer.post_norm->var(), eps);
 
   LayerOut out;

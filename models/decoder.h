@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "../autograd/parameters.h"
+#include "latent_attention.h"
 #include "layers.h"
 #include "model.h"
 #include "rope_frequencies.h"
@@ -26,7 +27,7 @@ class Decoder {
  private:
   struct Layer {
     Parameter *input_norm = nullptr, *post_norm = nullptr;
-    AttentionLayer attention;
+    std::variant<GroupedQueryAttention, LatentAttention> attention;
     std::variant<GatedMlp, MoeLayer> mlp;
     int64_t moe_index = -1;  // among the layers of experts
   };

@@ -15,8 +15,8 @@ namespace tenon::models {
 
 Var Linear::operator()(const Var& x) const { return linear(x, weight->var(), bias ? &bias->var() : nullptr); }
 
-Var AttentionLayer::operator()(const Var& x, const Tensor& positions, const AttentionContext& context,
-                               const ops::RopeTable& table) const {
+Var GroupedQueryAttention::operator()(const Var& x, const Tensor& positions, const AttentionContext& context,
+                                      const ops::RopeTable& table) const {
   const int64_t tokens = x.dim(0);
   Var queries = reshape(q(x), {tokens, num_heads, head_dim});
   Var keys = reshape(k(x), {tokens, num_kv_heads, head_dim});

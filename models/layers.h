@@ -22,7 +22,7 @@ struct Linear {
 
 /// Grouped-query attention with rotary positions, optionally with RMSNorm over each head of q and k before the
 /// rotation.
-struct AttentionLayer {
+struct GroupedQueryAttention {
   Linear q, k, v, o;
   Parameter* q_norm = nullptr;  // [head_dim] or null
   Parameter* k_norm = nullptr;

@@ -43,9 +43,10 @@ void stretch_yarn(std::vector<double>& freq, const RopeScaling& s, double theta)
 }  // namespace
 
 RopeFrequencies rope_frequencies(const ModelConfig& config) {
-  std::vector<double> freq(static_cast<size_t>(config.head_dim / 2));
+  const int64_t dim = config.rotary_dim();
+  std::vector<double> freq(static_cast<size_t>(dim / 2));
   for (size_t i = 0; i < freq.size(); ++i)
-    freq[i] = std::pow(config.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim));
+    freq[i] = std::pow(config.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(dim));
 
   RopeFrequencies out;
   const RopeScaling& s = config.rope_scaling;
@@ -55,9 +56,8 @@ RopeFrequencies rope_frequencies(const ModelConfig& config) {
     stretch_llama3(freq, s);
   } else if (s.type == "yarn") {
     stretch_yarn(freq, s, config.rope_theta);
-    out.attention_factor =
-        static_cast<float>(s.attention_factor != 0 ? s.attention_factor : 0.1 * std::log(s.factor) + 1);
   }
+  out.attention_factor = static_cast<float>(s.rotation_factor());
   out.inv_freq.assign(freq.begin(), freq.end());
   return out;
 }

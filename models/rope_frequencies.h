@@ -9,7 +9,7 @@
 namespace tenon::models {
 
 struct RopeFrequencies {
-  std::vector<float> inv_freq;  // [head_dim / 2], radians a position
+  std::vector<float> inv_freq;  // [rotary_dim / 2], radians a position
   float attention_factor = 1;   // multiplies cos and sin
 };
 

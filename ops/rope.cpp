@@ -23,7 +23,8 @@ RopeTable rope_table(std::span<const float> inv_freq, int64_t max_positions, flo
   return rope_table(std::span<const double>(exact), max_positions, attention_factor);
 }
 
-Tensor rope(const Tensor& x, const RopeTable& table, const Tensor& positions, bool interleaved, bool inverse) {
+Tensor rope(const Tensor& x, const RopeTable& table, const Tensor& positions, bool interleaved, bool inverse,
+            int64_t offset) {
   check_same_device("rope", {{"x", x}, {"table", table.cos}, {"table", table.sin}, {"positions", positions}});
   check_float("rope", {{"x", x}});
   check_rank("rope", {"x", x}, 3);
@@ -32,7 +33,8 @@ Tensor rope(const Tensor& x, const RopeTable& table, const Tensor& positions, bo
   check_rank("rope", {"table", table.cos}, 2);
   check_same_shape("rope", {{"table's cos", table.cos}, {"table's sin", table.sin}});
   const int64_t rotary = 2 * table.cos.dim(1), dim = x.dim(2);
-  check(rotary <= dim, "rope: the table turns {} channels, x {} has {} a head", rotary, x.shape(), dim);
+  check(offset >= 0 && rotary <= dim - offset, "rope: the table turns {} channels from {} on, x {} has {} a head",
+        rotary, offset, x.shape(), dim);
 
   Tensor y = Tensor::like(x);
   if (x.numel() == 0) return y;
@@ -41,7 +43,7 @@ Tensor rope(const Tensor& x, const RopeTable& table, const Tensor& positions, bo
     const int64_t bad = cpu::first_out_of_range(at, table.cos.dim(0));
     check(bad < 0, "rope: position {} of token {} is outside the table of {} positions",
           bad < 0 ? 0 : at.data<int32_t>()[bad], bad, table.cos.dim(0));
-    cpu::rope(dim == 1 || x.stride(2) == 1 ? x : x.contiguous(), table, at, interleaved, inverse, y);
+    cpu::rope(dim == 1 || x.stride(2) == 1 ? x : x.contiguous(), table, at, interleaved, inverse, offset, y);
   });
   return y;
 }

@@ -23,10 +23,10 @@ struct RopeTable {
 RopeTable rope_table(std::span<const double> inv_freq, int64_t max_positions, float attention_factor = 1);
 RopeTable rope_table(std::span<const float> inv_freq, int64_t max_positions, float attention_factor = 1);
 
-/// x `[tokens, heads, dim]` f32 or bf16, positions i32 `[tokens]` -> like x, with the first rotary_dim channels of each
-/// head turned and the rest copied. `inverse` turns back: the gradient of rope is its inverse applied to dy
-/// (attention_factor stays a factor). A position outside the table is an Error that names it.
+/// x `[tokens, heads, dim]` f32 or bf16, positions i32 `[tokens]` -> like x, with the rotary_dim channels of each head
+/// that follow the first `offset` ones turned and the rest copied. `inverse` turns back: the gradient of rope is its
+/// inverse applied to dy (attention_factor stays a factor). A position outside the table is an Error that names it.
 Tensor rope(const Tensor& x, const RopeTable& table, const Tensor& positions, bool interleaved = false,
-            bool inverse = false);
+            bool inverse = false, int64_t offset = 0);
 
 }  // namespace tenon::ops

@@ -12,8 +12,12 @@ namespace tenon::models {
 KvCache::KvCache(const ModelConfig& config, int64_t pages, DType dtype, Device device) {
   check(pages > 0 && pages <= INT32_MAX / ops::kPageSize, "KvCache: {} pages", pages);
   MemoryTag tag("kv cache");
-  const Shape shape = {pages, config.num_kv_heads, ops::kPageSize, config.head_dim};
   for (int64_t i = 0; i < config.num_layers; ++i) {
+    if (config.is_mla()) {
+      latents_.push_back(Tensor::zeros({pages, ops::kPageSize, config.cached_per_layer()}, dtype, device));
+      continue;
+    }
+    const Shape shape = {pages, config.num_kv_heads, ops::kPageSize, config.head_dim};
     keys_.push_back(Tensor::zeros(shape, dtype, device));
     values_.push_back(Tensor::zeros(shape, dtype, device));
   }
@@ -22,8 +26,7 @@ KvCache::KvCache(const ModelConfig& config, int64_t pages, DType dtype, Device d
 }
 
 int64_t KvCache::page_bytes(const ModelConfig& config, DType dtype) {
-  return config.num_layers * 2 * config.num_kv_heads * ops::kPageSize * config.head_dim *
-         static_cast<int64_t>(size_of(dtype));
+  return config.num_layers * config.cached_per_layer() * ops::kPageSize * static_cast<int64_t>(size_of(dtype));
 }
 
 int32_t KvCache::allocate() {
@@ -43,7 +46,7 @@ void KvCache::release(int32_t page) {
 int32_t KvCache::writable(int32_t page) {
   if (references(page) == 1) return page;
   int32_t copy = allocate();
-  for (std::vector<Tensor>* tensors : {&keys_, &values_}) {
+  for (std::vector<Tensor>* tensors : {&keys_, &values_, &latents_}) {
     for (Tensor& t : *tensors) {
       Tensor to = t.select(0, copy);
       ops::copy_into(to, t.select(0, page));

@@ -1,4 +1,5 @@
-// Keys and values of generated sequences in pages of 64 tokens, handed out with reference counts.
+// Keys and values of generated sequences in pages of 64 tokens, handed out with reference counts. A model with latent
+// attention keeps its latents alone.
 //
 // Samples of one prompt share its full pages; a page that several sequences hold is copied before one of them writes to
 // it.
@@ -19,8 +20,11 @@ class KvCache {
 
   static int64_t page_bytes(const ModelConfig& config, DType dtype);  // all layers
 
-  Tensor& keys(int64_t layer) { return keys_[static_cast<size_t>(layer)]; }      // [pages, kv_heads, 64, head_dim]
-  Tensor& values(int64_t layer) { return values_[static_cast<size_t>(layer)]; }  // same
+  // Of grouped-query attention:
+  Tensor& keys(int64_t layer) { return keys_.at(static_cast<size_t>(layer)); }      // [pages, kv_heads, 64, head_dim]
+  Tensor& values(int64_t layer) { return values_.at(static_cast<size_t>(layer)); }  // same
+  // Of latent attention:
+  Tensor& latents(int64_t layer) { return latents_.at(static_cast<size_t>(layer)); }  // [pages, 64, cached_per_layer]
 
   int64_t pages() const { return static_cast<int64_t>(references_.size()); }
   int64_t free_pages() const { return static_cast<int64_t>(free_.size()); }
@@ -35,7 +39,7 @@ class KvCache {
   int32_t writable(int32_t page);
 
  private:
-  std::vector<Tensor> keys_, values_;
+  std::vector<Tensor> keys_, values_, latents_;  // one a layer, or none
   std::vector<int32_t> references_;
   std::vector<int32_t> free_;  // taken from the back, lowest page first at the start
 };

@@ -42,6 +42,8 @@ Family qwen3();
 Family mixtral();
 Family qwen3_moe();
 Family dots1();
+Family deepseek_v2();
+Family deepseek_v3();
 
 /// Sliding windows as Qwen says them: a switch, a width, and the layers from `max_window_layers` on (or `layer_types`).
 void read_qwen_window(const ConfigReader& json, ModelConfig& config);
@@ -49,5 +51,21 @@ void write_qwen_window(const ModelConfig& config, nlohmann::json& json);
 /// Rows of `layer_types`, where there are any, into window_layer. Throws Error for kinds of attention that the decoder
 /// lacks.
 void read_layer_types(const ConfigReader& json, ModelConfig& config);
+
+/// Experts as DeepSeek's files say them: sizes, groups, scaling, shared experts, and the dense layers that come first.
+/// `defaults` are the family's, for keys that are absent.
+struct DeepseekExperts {
+  int64_t moe_intermediate_size, shared_experts, first_dense;
+  int64_t n_group, topk_group;
+  bool normalize;
+  double scale;
+};
+void read_deepseek_experts(const ConfigReader& json, const DeepseekExperts& defaults, ModelConfig& config);
+void write_deepseek_experts(const ModelConfig& config, nlohmann::json& json);
+/// Multi-head latent attention: ranks and widths.
+void read_latent_attention(const ConfigReader& json, ModelConfig& config);
+void write_latent_attention(const ModelConfig& config, nlohmann::json& json);
+/// Throws Error when a key is there and says something else than the one thing that is supported.
+void require(const ConfigReader& json, const char* key, const std::string& supported);
 
 }  // namespace tenon::models::zoo

@@ -1,6 +1,6 @@
 // Forward attention. A work item is a run of queries of one sequence against one kv head; its rows are (query, head of
-// the group). Keys and values come block by block from a source, which is all that packed sequences and pages differ
-// in.
+// the group). Keys and values come block by block from a source, which is all that packed sequences, pages and latents
+// differ in.
 #include "attention.h"
 
 #include <algorithm>
@@ -79,6 +79,29 @@ struct PagedSource {
       pack_rows(space.values, w.value_width(), values, w.value_dim, count, w.value_dim, 1.0f);
       return {space.keys, space.values, w.value_width()};
     }
+  }
+};
+
+/// Pages of rows that are keys and, in their first part, values. All heads share them, so a kv head is only a run of
+/// heads.
+template <class T>
+struct LatentSource {
+  const T* pages;
+  const int32_t* block_table;
+  int64_t max_blocks;
+  Widths w;
+  const TileFunctions& tiles = tile_functions();
+
+  KeyBlock load(const Sequence& s, int64_t sequence, int64_t /*kv_head*/, int64_t block, BlockSpace space) const {
+    const T* rows = pages + static_cast<int64_t>(block_table[sequence * max_blocks + block]) * kKeyBlock * w.dim;
+    const int64_t count = std::min(kKeyBlock, s.kv_len - block * kKeyBlock);
+    tiles.transpose(space.keys, rows, w.dim, count, w.dim);
+    if constexpr (std::is_same_v<T, float>) {
+      // What stands behind the values is multiplied into columns that nobody reads.
+      if (w.value_width() <= w.dim) return {space.keys, rows, w.dim};
+    }
+    pack_rows(space.values, w.value_width(), rows, w.dim, count, w.value_dim, 1.0f);
+    return {space.keys, space.values, w.value_width()};
   }
 };
 
@@ -195,6 +218,37 @@ void paged_attention(const Tensor& q, const Tensor& k_pages, const Tensor& v_pag
     const PagedSource<T> source{k_pages.data<T>(), v_pages.data<T>(), block_table.data<int32_t>(), block_table.dim(1),
                                 w};
     run(q.data<T>(), sequences, w, options, source, out.data<T>(), static_cast<float*>(nullptr));
+  });
+}
+
+void latent_attention(const Tensor& q, const Tensor& pages, const Tensor& cu_q, const Tensor& kv_len,
+                      const Tensor& block_table, const AttentionOptions& options, Tensor& out) {
+  const int32_t *starts = cu_q.data<int32_t>(), *lengths = kv_len.data<int32_t>();
+  std::vector<Sequence> sequences;
+  for (int64_t b = 0; b < kv_len.numel(); ++b) sequences.push_back({starts[b], starts[b + 1] - starts[b], lengths[b]});
+  // Runs of heads, each of which reads the rows again: short enough that every thread has one, and that an item stays
+  // in the second cache.
+  int64_t runs = 1;
+  const int64_t heads = q.dim(1), rows = static_cast<int64_t>(sequences.size());
+  while (heads % (2 * runs) == 0 && heads / (2 * runs) >= 8 && (heads / runs > 48 || rows * runs < num_threads()))
+    runs *= 2;
+  const Widths w{heads, runs, q.dim(2), out.dim(2)};
+  for_float_types(q.dtype(), [&]<class T>() {
+    const LatentSource<T> source{pages.data<T>(), block_table.data<int32_t>(), block_table.dim(1), w};
+    run(q.data<T>(), sequences, w, options, source, out.data<T>(), static_cast<float*>(nullptr));
+  });
+}
+
+void latent_write(const Tensor& rows, const Tensor& slots, Tensor& pages) {
+  const int64_t tokens = rows.dim(0), dim = rows.dim(1);
+  const int32_t* slot = slots.data<int32_t>();
+  for_float_types(rows.dtype(), [&]<class T>() {
+    const T* from = rows.data<T>();
+    T* to = pages.data<T>();
+    parallel_for(tokens, /*grain=*/64, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t)
+        if (slot[t] >= 0) std::copy_n(from + t * dim, dim, to + slot[t] * dim);
+    });
   });
 }
 

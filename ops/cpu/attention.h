@@ -19,4 +19,10 @@ void paged_write(const Tensor& k, const Tensor& v, const Tensor& slots, Tensor& 
 void paged_attention(const Tensor& q, const Tensor& k_pages, const Tensor& v_pages, const Tensor& cu_q,
                      const Tensor& kv_len, const Tensor& block_table, const AttentionOptions& options, Tensor& out);
 
+void latent_write(const Tensor& rows, const Tensor& slots, Tensor& pages);
+
+/// Values are the first out.dim(2) numbers of a row.
+void latent_attention(const Tensor& q, const Tensor& pages, const Tensor& cu_q, const Tensor& kv_len,
+                      const Tensor& block_table, const AttentionOptions& options, Tensor& out);
+
 }  // namespace tenon::ops::cpu

@@ -8,6 +8,7 @@
 namespace tenon::ops::cpu {
 
 void rope_table(std::span<const double> inv_freq, int64_t max_positions, double factor, RopeTable& table);
-void rope(const Tensor& x, const RopeTable& table, const Tensor& positions, bool interleaved, bool inverse, Tensor& y);
+void rope(const Tensor& x, const RopeTable& table, const Tensor& positions, bool interleaved, bool inverse,
+          int64_t offset, Tensor& y);
 
 }  // namespace tenon::ops::cpu

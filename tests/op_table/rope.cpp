@@ -31,24 +31,25 @@ const ops::RopeTable& cached_table(int64_t rotary) {
   return table;
 }
 
-// Problem {tokens, heads, dim, rotary_dim}.
+// Problem {tokens, heads, dim, rotary_dim, offset}.
 OpCase rope(const char* name, bool interleaved) {
   return {
       .name = name,
-      .shapes = {{1, 1, 2, 2}, {9, 3, 16, 16}, {9, 2, 24, 10}, {70, 2, 64, 64}},
-      .bench_shape = {4096, 16, 64, 64},
+      .shapes = {{1, 1, 2, 2, 0}, {9, 3, 16, 16, 0}, {9, 2, 24, 10, 0}, {9, 2, 27, 10, 15}, {70, 2, 64, 64, 0}},
+      .bench_shape = {4096, 16, 64, 64, 0},
       .inputs =
           [](Draw& draw, const Problem& p) {
             return Arrays{{"x", draw.normal({p[0], p[1], p[2]})}, {"positions", draw.integers({p[0]}, kPositions)}};
           },
       .run =
           [interleaved](const Tensors& in) {
-            return Tensors{{"y", ops::rope(in["x"], cached_table(in.problem[3]), in["positions"], interleaved)}};
+            return Tensors{{"y", ops::rope(in["x"], cached_table(in.problem[3]), in["positions"], interleaved,
+                                           /*inverse=*/false, in.problem[4])}};
           },
       .backward =
           [interleaved](Gradients& g) {
-            g.give("x",
-                   ops::rope(g.d("y"), cached_table(g.problem()[3]), g.in("positions"), interleaved, /*inverse=*/true));
+            g.give("x", ops::rope(g.d("y"), cached_table(g.problem()[3]), g.in("positions"), interleaved,
+                                  /*inverse=*/true, g.problem()[4]));
           },
       .reference =
           [interleaved](const Arrays& in) {
@@ -59,7 +60,8 @@ OpCase rope(const char* name, bool interleaved) {
               for (int64_t i = 0; i < half; ++i) {
                 const double angle = in["positions"][r / heads] * frequency(i, 2 * half);
                 const double c = kFactor * std::cos(angle), s = kFactor * std::sin(angle);
-                const int64_t first = interleaved ? 2 * i : i, second = interleaved ? 2 * i + 1 : i + half;
+                const int64_t first = in.problem[4] + (interleaved ? 2 * i : i),
+                              second = first + (interleaved ? 1 : half);
                 const double a = x.row(r)[first], b = x.row(r)[second];
                 y.row(r)[first] = a * c - b * s;
                 y.row(r)[second] = b * c + a * s;
