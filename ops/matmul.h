@@ -14,8 +14,8 @@ namespace tenon::ops {
 
 /// a `[..., m, k]` (`[..., k, m]` when trans_a), b `[..., k, n]` (`[..., n, k]` when trans_b) -> `[..., m, n]` of a's
 /// dtype. Leading dims are equal, or one of the two has none and is shared by all matrices of the other. f32 or bf16,
-/// both alike. Views of rank 3 whose rows are contiguous (parts of a weight, heads brought to the front) are read where
-/// they are. Throws Error naming both shapes otherwise.
+/// both alike. A view of rank 3 whose matrices are each contiguous (a part of every head's weight) is read where it is.
+/// Throws Error naming both shapes otherwise.
 Tensor matmul(const Tensor& a, const Tensor& b, bool trans_a = false, bool trans_b = false);
 
 /// c = beta * c + a b. c `[..., m, n]` is f32, or bf16 with bf16 inputs; beta is 0 or 1 (0: c need not hold numbers

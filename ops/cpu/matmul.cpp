@@ -9,24 +9,23 @@ namespace {
 // Multiply-adds of a product from which on all threads share it; below, each thread takes products of its own.
 constexpr int64_t kShared = 4'000'000;
 
-/// x in the dtype of the product and in a form that products read: matrices in a regular sequence, rows contiguous and
-/// apart.
+/// x in the dtype of the product and dense, but that the matrices of a rank of 3 may stand apart. Their own rows must
+/// not: oneDNN chooses kernels by that and the number of rows, and sums in another order then.
 Tensor readable(const Tensor& x, DType dtype) {
-  const bool in_place =
-      x.dtype() == dtype && x.rank() == 3 && x.stride(2) == 1 && x.stride(1) >= x.dim(2) && x.stride(0) >= 0;
+  const bool in_place = x.dtype() == dtype && x.rank() == 3 && x.stride(2) == 1 && x.stride(1) == x.dim(2);
   return in_place ? x : converted(x, dtype);
 }
 
-int64_t row_step(const Tensor& x) { return x.rank() == 3 ? x.stride(1) : x.dim(-1); }
+int64_t matrix_step(const Tensor& x) { return x.rank() == 3 ? x.stride(0) : x.dim(-2) * x.dim(-1); }
 
 void multiply(Tensor& c, const Tensor& a, const Tensor& b, DType product, bool trans_a, bool trans_b, float beta) {
-  const int64_t k = a.dim(trans_a ? -2 : -1), n = c.dim(-1), lda = row_step(a), ldb = row_step(b);
+  const int64_t k = a.dim(trans_a ? -2 : -1), n = c.dim(-1), lda = a.dim(-1), ldb = b.dim(-1);
   int64_t m = c.dim(-2), batch = c.numel() / (m * n);
   if (a.rank() > 2 && b.rank() == 2 && !trans_a && a.is_contiguous())
     m *= batch, batch = 1;  // rows of all of a's matrices follow each other
   const int64_t item = static_cast<int64_t>(size_of(product));
-  const int64_t a_step = batch == 1 || a.rank() == 2 ? 0 : item * (a.rank() == 3 ? a.stride(0) : m * k);
-  const int64_t b_step = batch == 1 || b.rank() == 2 ? 0 : item * (b.rank() == 3 ? b.stride(0) : k * n);
+  const int64_t a_step = batch == 1 || a.rank() == 2 ? 0 : item * matrix_step(a);
+  const int64_t b_step = batch == 1 || b.rank() == 2 ? 0 : item * matrix_step(b);
   const int64_t c_step = m * n * static_cast<int64_t>(size_of(c.dtype()));
   const auto one = [&](int64_t i) {
     gemm(m, n, k, product, {static_cast<const char*>(a.raw()) + i * a_step, lda, trans_a},

@@ -197,12 +197,73 @@ TEST(Size, OfPublishedModels) {
                              {"meta-llama--Meta-Llama-3.1-70B", 70'553'706'496},
                              {"mistralai--Mixtral-8x7B-v0.1", 46'702'792'704},
                              {"mistralai--Mixtral-8x22B-v0.1", 140'620'634'112},
-                             {"veomni_Qwen2-7B", 7'615'616'512}}) {
+                             {"veomni_Qwen2-7B", 7'615'616'512},
+                             // Modules that predict further tokens and routing biases are not counted.
+                             {"deepseek-ai--DeepSeek-V3", 671'026'404'352},
+                             {"deepseek-ai--DeepSeek-R1", 671'026'404'352},
+                             {"veomni_DeepseekV2_236B", 235'741'434'880}}) {
     auto path = data_path("configs/" + std::string(known.file) + ".config.json");
     if (!path) GTEST_SKIP() << "no test data";
     ModelConfig config = models::config_from_json(read_file(*path), *path);
     EXPECT_EQ(models::size_of(config, DType::bf16).parameters, known.parameters) << known.file;
   }
+}
+
+TEST(Size, OfLatentAttention) {
+  auto path = data_path("configs/deepseek-ai--DeepSeek-V3.config.json");
+  if (!path) GTEST_SKIP() << "no test data";
+  ModelConfig config = models::config_from_json(read_file(*path), *path);
+  models::ModelSize size = models::size_of(config, DType::bf16);
+  EXPECT_NEAR(static_cast<double>(size.active_parameters), 37e9, 1e9);  // arXiv 2412.19437
+  EXPECT_EQ(size.kv_bytes_per_token, 61 * 576 * 2);                     // 512 + 64 numbers a layer
+  EXPECT_EQ(config.head_dim, 192);
+  EXPECT_EQ(config.rotary_dim(), 64);
+  EXPECT_EQ(config.num_mtp_layers, 1);
+  // arXiv 2309.00071 and DeepSeek's code: 0.1 ln 40 + 1, squared on the softmax and out of cos and sin.
+  EXPECT_NEAR(config.rope_scaling.softmax_factor(), 1.3688879454 * 1.3688879454, 1e-9);
+  EXPECT_EQ(config.rope_scaling.rotation_factor(), 1);
+}
+
+TEST(Config, DeepseekWritesWhatItsOwnReadersNeed) {
+  auto path = data_path("configs/deepseek-ai--DeepSeek-V3.config.json");
+  if (!path) GTEST_SKIP() << "no test data";
+  Json before = read_json(*path),
+       after = Json::parse(models::config_to_json(models::config_from_json(before.dump(), *path)));
+  for (auto& [key, value] : before["rope_scaling"].items()) EXPECT_EQ(after["rope_scaling"][key], value) << key;
+  EXPECT_FALSE(after.contains("head_dim"));
+  EXPECT_EQ(after["num_nextn_predict_layers"], 1);
+  before["routed_scaling_factor"] = 2.446;
+  after = Json::parse(models::config_to_json(models::config_from_json(before.dump(), *path)));
+  EXPECT_EQ(after["routed_scaling_factor"].dump(), "2.446");
+}
+
+TEST(Config, OneLineForWhatDeepseekHasAndWeHaveNot) {
+  if (auto path = data_path("configs/deepseek-ai--DeepSeek-V3.2.config.json")) {
+    std::string line = error_of(read_file(*path));
+    EXPECT_NE(line.find("DeepseekV32ForCausalLM"), std::string::npos) << line;
+    EXPECT_NE(line.find("indexer"), std::string::npos) << line;
+    EXPECT_EQ(line.find('\n'), std::string::npos);
+  }
+  auto error = [](const char* family, const char* key, const Json& value) {
+    Json json = read_json(oracle_dir(family) + "/config.json");
+    json[key] = value;
+    std::string line = error_of(json.dump());
+    EXPECT_NE(line.find(key), std::string::npos) << line;
+    return line;
+  };
+  EXPECT_NE(error("deepseek_v3", "scoring_func", "softmax").find("sigmoid"), std::string::npos);
+  EXPECT_NE(error("deepseek_v3", "topk_method", "greedy").find("noaux_tc"), std::string::npos);
+  EXPECT_NE(error("deepseek_v3", "rope_interleave", false), "");
+  EXPECT_NE(error("deepseek_v3", "moe_layer_freq", 2), "");
+  EXPECT_NE(error("deepseek_v3", "kv_lora_rank", 0), "");
+  EXPECT_NE(error("deepseek_v3", "q_lora_rank", -3), "");
+  EXPECT_NE(error("deepseek_v3", "qk_rope_head_dim", 7), "");
+  EXPECT_NE(error("deepseek_v3", "num_key_value_heads", 2), "");
+  EXPECT_NE(error("deepseek_v3", "num_nextn_predict_layers", -1), "");
+  EXPECT_NE(error("deepseek_v2", "scoring_func", "sigmoid").find("softmax"), std::string::npos);
+  EXPECT_NE(error("deepseek_v2", "topk_method", "noaux_tc").find("group_limited_greedy"), std::string::npos);
+  EXPECT_NE(error("deepseek_v2", "norm_topk_prob", true), "");
+  EXPECT_NE(error("deepseek_v2", "mlp_bias", true), "");
 }
 
 TEST(Size, ActiveParametersAndMemory) {

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "../../models/generation/kv_cache.h"
+#include "../../models/model_size.h"
 #include "../../models/text/tokenizer.h"
 #include "../../ops/loss_head.h"
 #include "../../runtime/random.h"
@@ -107,12 +108,21 @@ TEST_P(Generation, TrainingComputesTheSameLogProbabilities) {
                                                   Tensor::from_vector(targets), 0.8f, false);
     std::vector<float> trained = head.logprob.to_vector<float>();
     trained.erase(trained.begin(), trained.begin() + static_cast<int64_t>(all[c.request].prompt.size()) - 1);
-    EXPECT_EQ(trained, c.logprobs) << "request " << c.request << " sample " << c.sample;
+    if (!model_.config().is_mla()) {
+      EXPECT_EQ(trained, c.logprobs) << "request " << c.request << " sample " << c.sample;
+      continue;
+    }
+    // Latent attention decodes in absorbed form. f32: the same sums in another order. bf16: queries and results pass
+    // through the latent space and are rounded there, so some dozen roundings of 2^-9 differ on the way to logits that
+    // reach 7.
+    const float bound = model_.dtype() == DType::f32 ? 5e-5f : 0.15f;
+    ASSERT_EQ(trained.size(), c.logprobs.size());
+    for (size_t i = 0; i < trained.size(); ++i) EXPECT_NEAR(trained[i], c.logprobs[i], bound) << "token " << i;
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Generation,
-                         ::testing::Combine(::testing::Values("llama", "qwen3", "dots1"),
+                         ::testing::Combine(::testing::Values("llama", "qwen3", "dots1", "deepseek_v2", "deepseek_v3"),
                                             ::testing::Values(DType::f32, DType::bf16)),
                          [](const auto& info) {
                            return std::get<0>(info.param) + "_" + std::string(name(std::get<1>(info.param)));
@@ -266,6 +276,68 @@ TEST(Generator, RefusesWhatCannotBe) {
   const auto page = static_cast<size_t>(models::KvCache::page_bytes(model.config(), model.dtype()));
   EXPECT_NE(error([](auto&) {}, {.cache_bytes = 3 * page}).find("max_new_tokens"), std::string::npos);
   EXPECT_THROW(Generator(model, {.max_batch = 0}), Error);
+}
+
+// Logits of one sequence that goes through a cache in chunks of the given sizes (the last one repeats).
+std::vector<float> logits_in_chunks(models::Model& model, const std::vector<int32_t>& ids,
+                                    const std::vector<size_t>& chunks) {
+  const auto pages = static_cast<int32_t>((ids.size() + 63) / 64);
+  models::KvCache cache(model.config(), pages, model.dtype(), Device::cpu());
+  std::vector<int32_t> table;
+  while (static_cast<int32_t>(table.size()) < pages) table.push_back(cache.allocate());
+  std::vector<float> out;
+  size_t done = 0;
+  for (size_t step = 0; done < ids.size(); ++step) {
+    const size_t end = std::min(ids.size(), done + chunks[std::min(step, chunks.size() - 1)]);
+    std::vector<int32_t> now(ids.begin() + static_cast<int64_t>(done), ids.begin() + static_cast<int64_t>(end)), slots,
+        positions;
+    for (size_t t = done; t < end; ++t) {
+      positions.push_back(static_cast<int32_t>(t));
+      slots.push_back(table[t / 64] * 64 + static_cast<int32_t>(t % 64));
+    }
+    models::Batch batch;
+    batch.ids = Tensor::from_vector(now);
+    batch.positions = Tensor::from_vector(positions);
+    batch.attention = {.cu_seqlens = Tensor::from({0, static_cast<int32_t>(now.size())}, {2}),
+                       .cache = &cache,
+                       .slots = Tensor::from_vector(slots),
+                       .kv_len = Tensor::from({static_cast<int32_t>(end)}, {1}),
+                       .block_table = Tensor::from(table, {1, static_cast<int64_t>(table.size())})};
+    std::vector<float> part = floats(model.next_logits(model.forward(batch).hidden.value()));
+    out.insert(out.end(), part.begin(), part.end());
+    done = end;
+  }
+  return out;
+}
+
+TEST(LatentCache, DecodingGivesTheLogitsOfOneLongForward) {
+  std::vector<int32_t> ids;
+  Rng rng(7, 1);
+  for (int i = 0; i < 200; ++i) ids.push_back(static_cast<int32_t>(3 + rng.below(61)));
+  for (const char* family : {"deepseek_v2", "deepseek_v2_lite", "deepseek_v3"}) {
+    models::Model model = load(family);
+    NoGrad no_grad;
+    std::vector<float> whole = floats(model.next_logits(model.forward(models::pack_sequences({ids})).hidden.value()));
+    std::vector<float> decoded = logits_in_chunks(model, ids, {1});
+    EXPECT_LT(relative_error(decoded, whole), 1e-4) << family;  // f32 sums in another order
+    EXPECT_EQ(logits_in_chunks(model, ids, {200}), decoded) << family;
+    EXPECT_EQ(logits_in_chunks(model, ids, {70, 1, 30, 7}), decoded) << family;
+  }
+}
+
+TEST(LatentCache, HoldsOneLatentAToken) {
+  models::ModelConfig config = models::load_config(oracle_dir("deepseek_v3"));
+  // 2 layers of 16 + 8 numbers; keys and values of 4 heads would be 4 (16 + 12) numbers.
+  EXPECT_EQ(models::KvCache::page_bytes(config, DType::bf16), 64 * 2 * 24 * 2);
+  EXPECT_EQ(models::size_of(config, DType::bf16).kv_bytes_per_token, 2 * 24 * 2);
+  models::KvCache cache(config, 2, DType::f32, Device::cpu());
+  int32_t a = cache.allocate();
+  cache.share(a);
+  Tensor page = cache.latents(1).select(0, a);
+  std::fill_n(page.data<float>(), page.numel(), 3.0f);
+  int32_t b = cache.writable(a);
+  EXPECT_NE(a, b);
+  EXPECT_EQ(cache.latents(1).select(0, b).to_vector<float>(), page.to_vector<float>());
 }
 
 TEST(KvCache, PagesAreCountedAndCopiedOnWrite) {

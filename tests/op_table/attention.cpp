@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "../../ops/latent_attention.h"
 #include "../../ops/paged_attention.h"
 #include "op_table.h"
 
@@ -126,37 +127,40 @@ OpCase packed() {
   };
 }
 
-// Problem {sequences, kv length, queries each, heads, kv heads, dim}: decoding, pages in falling order.
+int64_t blocks_of(const Problem& p) { return (p[1] + ops::kPageSize - 1) / ops::kPageSize; }
+
+// The places of the tokens of p[0] sequences of p[1] tokens in a cache, pages in falling order, with p[2] queries each.
+Arrays places(const Problem& p) {
+  const int64_t blocks = blocks_of(p);
+  Array slots({p[0] * p[1]}, Kind::i32), table({p[0], blocks}, Kind::i32), cu_q({p[0] + 1}, Kind::i32),
+      kv_len({p[0]}, Kind::i32);
+  for (int64_t b = 0; b < p[0]; ++b) {
+    for (int64_t j = 0; j < blocks; ++j) table[b * blocks + j] = static_cast<double>((p[0] - b) * blocks - 1 - j);
+    for (int64_t t = 0; t < p[1]; ++t)
+      slots[b * p[1] + t] =
+          table[b * blocks + t / ops::kPageSize] * ops::kPageSize + static_cast<double>(t % ops::kPageSize);
+    cu_q[b + 1] = static_cast<double>((b + 1) * p[2]);
+    kv_len[b] = static_cast<double>(p[1]);
+  }
+  return Arrays{{"slots", slots}, {"block_table", table}, {"cu_q", cu_q}, {"kv_len", kv_len}};
+}
+
+// Problem {sequences, kv length, queries each, heads, kv heads, dim}: decoding.
 OpCase paged() {
-  const auto blocks_of = [](const Problem& p) { return (p[1] + ops::kPageSize - 1) / ops::kPageSize; };
   return {
       .name = "paged_attention",
       .shapes = {{1, 1, 1, 1, 1, 16}, {3, 100, 1, 6, 2, 32}, {2, 130, 40, 4, 4, 64}},
       .bench_shape = {32, 512, 1, 9, 3, 64},
       .inputs =
-          [blocks_of](Draw& draw, const Problem& p) {
-            const int64_t blocks = blocks_of(p);
-            Array slots({p[0] * p[1]}, Kind::i32), table({p[0], blocks}, Kind::i32), cu_q({p[0] + 1}, Kind::i32),
-                kv_len({p[0]}, Kind::i32);
-            for (int64_t b = 0; b < p[0]; ++b) {
-              for (int64_t j = 0; j < blocks; ++j)
-                table[b * blocks + j] = static_cast<double>((p[0] - b) * blocks - 1 - j);
-              for (int64_t t = 0; t < p[1]; ++t)
-                slots[b * p[1] + t] =
-                    table[b * blocks + t / ops::kPageSize] * ops::kPageSize + static_cast<double>(t % ops::kPageSize);
-              cu_q[b + 1] = static_cast<double>((b + 1) * p[2]);
-              kv_len[b] = static_cast<double>(p[1]);
-            }
-            return Arrays{{"q", draw.normal({p[0] * p[2], p[3], p[5]})},
-                          {"k", draw.normal({p[0] * p[1], p[4], p[5]})},
-                          {"v", draw.normal({p[0] * p[1], p[4], p[5]})},
-                          {"slots", slots},
-                          {"block_table", table},
-                          {"cu_q", cu_q},
-                          {"kv_len", kv_len}};
+          [](Draw& draw, const Problem& p) {
+            Arrays in = places(p);
+            in.set("q", draw.normal({p[0] * p[2], p[3], p[5]}));
+            in.set("k", draw.normal({p[0] * p[1], p[4], p[5]}));
+            in.set("v", draw.normal({p[0] * p[1], p[4], p[5]}));
+            return in;
           },
       .run =
-          [blocks_of](const Tensors& in) {
+          [](const Tensors& in) {
             const Problem& p = in.problem;
             Tensor k_pages = Tensor::empty({p[0] * blocks_of(p), p[4], ops::kPageSize, p[5]}, in["k"].dtype());
             Tensor v_pages = Tensor::like(k_pages);
@@ -188,8 +192,56 @@ OpCase paged() {
   };
 }
 
+// Problem {sequences, kv length, queries each, heads, dim, value dim}: decoding of latent attention.
+OpCase latent() {
+  return {
+      .name = "latent_attention",
+      .shapes = {{1, 1, 1, 1, 16, 16}, {3, 100, 1, 6, 24, 16}, {2, 130, 40, 16, 40, 32}},
+      .bench_shape = {8, 1024, 1, 16, 576, 512},
+      .inputs =
+          [](Draw& draw, const Problem& p) {
+            Arrays in = places(p);
+            in.set("q", draw.normal({p[0] * p[2], p[3], p[4]}));
+            in.set("rows", draw.normal({p[0] * p[1], p[4]}));
+            return in;
+          },
+      .run =
+          [](const Tensors& in) {
+            const Problem& p = in.problem;
+            Tensor pages = Tensor::empty({p[0] * blocks_of(p), ops::kPageSize, p[4]}, in["rows"].dtype());
+            ops::latent_write(in["rows"], in["slots"], pages);
+            return Tensors{{"out", ops::latent_attention(
+                                       in["q"], pages, p[5], in["cu_q"], in["kv_len"], in["block_table"],
+                                       {.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(p[4])))})}};
+          },
+      .reference =
+          [](const Arrays& in) {
+            const Problem& p = in.problem;
+            Array keys = in["rows"], values({p[0] * p[1], 1, p[5]}), out({p[0] * p[2], p[3], p[5]});
+            keys.shape = {p[0] * p[1], 1, p[4]};
+            for (int64_t s = 0; s < p[0] * p[1]; ++s)
+              for (int64_t c = 0; c < p[5]; ++c) values[s * p[5] + c] = keys[s * p[4] + c];
+            for (int64_t b = 0; b < p[0]; ++b)
+              for (int64_t i = 0; i < p[2]; ++i)
+                for (int64_t h = 0; h < p[3]; ++h) {
+                  const int64_t at = (b * p[2] + i) * p[3] + h;
+                  attend(std::span(in["q"].values).subspan(at * p[4], p[4]), keys, values, b * p[1], 0,
+                         p[1] - p[2] + i + 1, 0, 1 / std::sqrt(static_cast<double>(p[4])),
+                         std::span(out.values).subspan(at * p[5], p[5]));
+                }
+            return Arrays{{"out", out}};
+          },
+      // As for attention.
+      .tolerance = {{DType::f32, 4e-6, 0}, {DType::bf16, 4e-3, 0}},
+      .small = 0.5,
+      // Writing the pages is part of the call here: rows are read, written, and read again.
+      .bytes = [](const Problem& p, double item) { return 3.0 * p[0] * p[1] * p[4] * item; },
+      .flops = [](const Problem& p) { return 2.0 * p[0] * p[2] * (p[1] - (p[2] - 1) / 2.0) * p[3] * (p[4] + p[5]); },
+  };
+}
+
 }  // namespace
 
-std::vector<OpCase> attention_cases() { return {packed(), paged()}; }
+std::vector<OpCase> attention_cases() { return {packed(), paged(), latent()}; }
 
 }  // namespace tenon::testing

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 
+#include "../../ops/latent_attention.h"
 #include "../../ops/paged_attention.h"
 #include "../../runtime/error.h"
 #include "../../runtime/random.h"
@@ -40,6 +41,7 @@ class Cache {
   Cache(int64_t pages, const Widths& w, DType dtype)
       : k(Tensor::full({pages, w.kv_heads, kPageSize, w.dim}, std::numeric_limits<float>::quiet_NaN(), dtype)),
         v(Tensor::full({pages, w.kv_heads, kPageSize, w.value_dim}, std::numeric_limits<float>::quiet_NaN(), dtype)),
+        latents(Tensor::full({pages, kPageSize, w.dim}, std::numeric_limits<float>::quiet_NaN(), dtype)),
         next_(pages) {}
 
   // Slots of tokens [begin, end) of a sequence whose pages so far are `table`.
@@ -52,21 +54,24 @@ class Cache {
     return result;
   }
 
-  Tensor k, v;
+  Tensor k, v, latents;
 
  private:
   int64_t next_;
 };
 
+enum class Kept { keys_and_values, latents /* one kv head, whose values are the first part of its keys */ };
+
 // Feeds each sequence through the cache in steps of the given sizes (the last one repeats) and compares every row with
 // the one that attention() gives.
 void expect_same_bits_in_steps(const std::vector<int64_t>& lengths, const std::vector<int64_t>& steps, const Widths& w,
-                               DType dtype, const AttentionOptions& options) {
+                               DType dtype, const AttentionOptions& options, Kept kept = Kept::keys_and_values) {
   std::vector<int32_t> starts{0};
   for (int64_t length : lengths) starts.push_back(starts.back() + static_cast<int32_t>(length));
   const int64_t tokens = starts.back(), sequences = static_cast<int64_t>(lengths.size());
   const Tensor q = normal({tokens, w.heads, w.dim}, dtype, 1), k = normal({tokens, w.kv_heads, w.dim}, dtype, 2),
-               v = normal({tokens, w.kv_heads, w.value_dim}, dtype, 3);
+               v = kept == Kept::latents ? k.slice(2, 0, w.value_dim).contiguous()
+                                         : normal({tokens, w.kv_heads, w.value_dim}, dtype, 3);
   const Tensor whole = attention(q, k, v, Tensor::from_vector(starts), options).out;
 
   Cache cache(tokens / kPageSize + 2 * sequences, w, dtype);
@@ -100,10 +105,16 @@ void expect_same_bits_in_steps(const std::vector<int64_t>& lengths, const std::v
                     bytes);
       return out;
     };
-    paged_write(rows(k), rows(v), Tensor::from_vector(slots), cache.k, cache.v);
-    const Tensor out =
-        paged_attention(rows(q), cache.k, cache.v, Tensor::from_vector(cu_q), Tensor::from_vector(kv_len),
-                        Tensor::from(table, {sequences, static_cast<int64_t>(max_blocks)}), options);
+    const Tensor starts_now = Tensor::from_vector(cu_q), lengths_now = Tensor::from_vector(kv_len),
+                 table_now = Tensor::from(table, {sequences, static_cast<int64_t>(max_blocks)});
+    Tensor out;
+    if (kept == Kept::latents) {
+      latent_write(rows(k).flatten_rows(), Tensor::from_vector(slots), cache.latents);
+      out = latent_attention(rows(q), cache.latents, w.value_dim, starts_now, lengths_now, table_now, options);
+    } else {
+      paged_write(rows(k), rows(v), Tensor::from_vector(slots), cache.k, cache.v);
+      out = paged_attention(rows(q), cache.k, cache.v, starts_now, lengths_now, table_now, options);
+    }
     ASSERT_TRUE(same_bits(out, rows(whole))) << "step " << step << " of " << name(dtype);
   }
 }
@@ -117,6 +128,33 @@ TEST(PagedAttention, HasTheBitsOfAttentionForAnySplitOfTheQueries) {
     expect_same_bits_in_steps({300}, {100}, {2, 1, 24, 8}, dtype, options);             // widths off the tile
     expect_same_bits_in_steps({150, 20}, {30, 1}, {4, 2, 32, 48}, dtype, {.scale = 0.2f, .window = 37});
   }
+}
+
+TEST(LatentAttention, HasTheBitsOfAttentionForAnySplitOfTheQueries) {
+  for (DType dtype : {DType::f32, DType::bf16}) {
+    const AttentionOptions options{.scale = 0.2f};
+    expect_same_bits_in_steps({150, 1, 64, 65}, {1}, {16, 1, 40, 32}, dtype, options, Kept::latents);
+    expect_same_bits_in_steps({200, 77}, {70, 1}, {6, 1, 24, 16}, dtype, options, Kept::latents);
+    expect_same_bits_in_steps({130, 128}, {7, 63, 2}, {64, 1, 24, 20}, dtype, options, Kept::latents);  // off the tile
+    expect_same_bits_in_steps({150}, {30, 1}, {3, 1, 32, 32}, dtype, {.scale = 0.2f, .window = 37}, Kept::latents);
+  }
+}
+
+TEST(LatentAttention, GivesTheSameBitsForAnyNumberOfThreads) {
+  // One sequence: the heads are cut into runs, as many as there are threads.
+  const Tensor q = normal({1, 32, 24}, DType::f32, 1), pages = normal({3, kPageSize, 24}, DType::f32, 2);
+  const auto run = [&] {
+    return latent_attention(q, pages, 16, Tensor::from({0, 1}, {2}), Tensor::from({130}, {1}),
+                            Tensor::from({2, 0, 1}, {1, 3}), {.scale = 0.2f});
+  };
+  const int before = num_threads();
+  set_num_threads(1);
+  const Tensor one = run();
+  for (int threads : {2, 5}) {
+    set_num_threads(threads);
+    EXPECT_TRUE(same_bits(run(), one)) << threads << " threads";
+  }
+  set_num_threads(before);
 }
 
 TEST(Attention, GivesTheSameBitsForAnyNumberOfThreads) {
@@ -209,6 +247,28 @@ TEST(PagedAttention, NamesTheSequenceWhosePagesDoNotFit) {
               paged_write(k, k, Tensor::from_vector(std::vector<int32_t>{0, 192}), k_pages, v_pages);
             }),
             "paged_write: token 1 goes to slot 192, the 3 pages have 192");
+}
+
+TEST(LatentAttention, NamesWhatDoesNotFit) {
+  const Tensor q = normal({1, 2, 16}, DType::f32, 1), one = Tensor::from({0, 1}, {2});
+  Tensor pages = Tensor::zeros({3, kPageSize, 16}, DType::f32);
+  const auto run = [&](const Tensor& query, int64_t value_dim, int32_t page) {
+    return message_of([&] {
+      latent_attention(query, pages, value_dim, one, Tensor::from({10}, {1}), Tensor::from({page}, {1, 1}), {});
+    });
+  };
+  EXPECT_EQ(run(q, 16, 1), "no error");
+  EXPECT_EQ(run(q, 16, 3), "latent_attention: block table of sequence 0 names page 3 at 0, there are 3");
+  EXPECT_EQ(run(q, 17, 1), "latent_attention: values of 17 numbers in rows of pages [3, 64, 16]");
+  EXPECT_NE(run(normal({1, 2, 8}, DType::f32, 1), 8, 1).find("q [1, 2, 8]"), std::string::npos);
+  EXPECT_EQ(message_of([&] {
+              latent_write(normal({1, 8}, DType::f32, 1), Tensor::from({0}, {1}), pages);
+            }),
+            "latent_write: rows [1, 8] do not fit pages [3, 64, 16]");
+  EXPECT_EQ(message_of([&] {
+              latent_write(normal({1, 16}, DType::f32, 1), Tensor::from({192}, {1}), pages);
+            }),
+            "latent_write: token 0 goes to slot 192, the 3 pages have 192");
 }
 
 }  // namespace

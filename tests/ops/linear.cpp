@@ -157,6 +157,29 @@ TEST(Linear, BadShapes) {
   EXPECT_ERROR(ops::linear(normal({3, 7}, DType::f32, 1), w, nullptr, packed.get()), "packed", "backward", "forward");
 }
 
+// Heads brought to the front against a part of each head's weight, as latent attention multiplies them.
+TEST(Matmul, ReadsViewsWhereTheyLie) {
+  for (DType dtype : {DType::f32, DType::bf16}) {
+    const Tensor weight = normal({4, 30, 48}, dtype, 2), x = normal({37, 4, 52}, dtype, 1);
+    const Tensor part = weight.slice(1, 6, 30), heads = x.slice(2, 0, 24).transpose(0, 1);
+    const Tensor wide = x.slice(2, 4, 52).transpose(0, 1);
+    const Tensor copy = part.contiguous();
+    const Tensor to_in = ops::matmul(heads, part), to_out = ops::matmul(wide, part, false, true);
+    EXPECT_TRUE(same_bits(to_in, ops::matmul(heads.contiguous(), copy))) << name(dtype);
+    EXPECT_TRUE(same_bits(to_out, ops::matmul(wide.contiguous(), copy, false, true))) << name(dtype);
+    // Rows do not depend on their number.
+    for (int rows : {1, 2, 17}) {
+      for (int threads : {1, 2}) {
+        Threads count(threads);
+        const Tensor few = ops::matmul(x.slice(0, 0, rows).slice(2, 0, 24).transpose(0, 1), part);
+        for (int64_t h = 0; h < 4; ++h)
+          EXPECT_TRUE(same_bits(few.select(0, h), to_in.select(0, h).slice(0, 0, rows)))
+              << rows << " rows, " << threads << " threads, " << name(dtype);
+      }
+    }
+  }
+}
+
 TEST(Matmul, BadShapes) {
   const Tensor a = normal({2, 3, 4}, DType::f32, 1), b = normal({2, 5, 6}, DType::f32, 2);
   EXPECT_ERROR(ops::matmul(a, b), "[2, 3, 4]", "[2, 5, 6]");
