@@ -17,7 +17,7 @@ models::ModelConfig workload_config(const std::string& model) {
     c.intermediate_size = 1536;
     c.rope_theta = 100000;
   } else if (model == "moe-small") {
-    c.architecture = "Qwen3MoeForCausalLM", c.model_type = "qwen3_moe", c.qk_norm = true;
+    c.architecture = "Qwen3MoeForCausalLM", c.model_type = "qwen3_moe", c.qk_norm = models::QkNorm::head;
     c.vocab_size = 4096, c.hidden_size = 256, c.num_layers = 6, c.num_heads = 8, c.num_kv_heads = 4, c.head_dim = 32,
     c.intermediate_size = 768;
     c.num_experts = 16, c.experts_per_token = 2, c.moe_intermediate_size = 256, c.router_aux_loss_coef = 0.001;

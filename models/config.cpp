@@ -211,7 +211,11 @@ void check_expressible(const ModelConfig& meant, const std::string& written) {
   same("attention_bias", meant.attention_bias, c.attention_bias);
   same("attention_output_bias", meant.attention_output_bias, c.attention_output_bias);
   same("mlp_bias", meant.mlp_bias, c.mlp_bias);
-  same("qk_norm", meant.qk_norm, c.qk_norm);
+  auto norm_name = [](QkNorm n) {
+    return std::string(n == QkNorm::none ? "none" : n == QkNorm::head ? "head" : "projection");
+  };
+  same("qk_norm", norm_name(meant.qk_norm), norm_name(c.qk_norm));
+  same("clip_qkv", meant.clip_qkv, c.clip_qkv);
   same("q_lora_rank", meant.q_lora_rank, c.q_lora_rank);
   same("kv_lora_rank", meant.kv_lora_rank, c.kv_lora_rank);
   same("qk_nope_head_dim", meant.qk_nope_head_dim, c.qk_nope_head_dim);
@@ -228,6 +232,7 @@ void check_expressible(const ModelConfig& meant, const std::string& written) {
   same("experts_per_token", meant.experts_per_token, c.experts_per_token);
   same("moe_intermediate_size", meant.moe_intermediate_size, c.moe_intermediate_size);
   same("shared_intermediate_size", meant.shared_intermediate_size, c.shared_intermediate_size);
+  same("shared_expert_gate", meant.shared_expert_gate, c.shared_expert_gate);
   same("routing_bias", meant.routing_bias, c.routing_bias);
   const ops::RoutingOptions &a = meant.routing, &b = c.routing;
   auto name = [](ops::RouterScore score) {
@@ -319,6 +324,7 @@ void check_config(const ModelConfig& c, const std::string& where) {
   check(std::isfinite(c.rope_theta) && c.rope_theta > 1, "{}: `rope_theta` is {}", where, c.rope_theta);
   check(std::isfinite(c.initializer_range) && c.initializer_range >= 0, "{}: `initializer_range` is {}", where,
         c.initializer_range);
+  check(std::isfinite(c.clip_qkv) && c.clip_qkv >= 0, "{}: `clip_qkv` is {}", where, c.clip_qkv);
   check(c.sliding_window >= 0, "{}: `sliding_window` is {}", where, c.sliding_window);
   check(c.window_layer.empty() || static_cast<int64_t>(c.window_layer.size()) == c.num_layers,
         "{}: {} window flags for {} layers", where, c.window_layer.size(), c.num_layers);
@@ -329,6 +335,8 @@ void check_config(const ModelConfig& c, const std::string& where) {
     in_range("moe_intermediate_size", c.moe_intermediate_size, 1 << 24);
     check(c.shared_intermediate_size >= 0 && c.shared_intermediate_size <= 1 << 24, "{}: shared experts of width {}",
           where, c.shared_intermediate_size);
+    check(!c.shared_expert_gate || c.shared_intermediate_size > 0, "{}: a gate for shared experts that there are not",
+          where);
     check(c.experts_per_token > 0 && c.experts_per_token <= c.num_experts, "{}: {} experts a token, of {}", where,
           c.experts_per_token, c.num_experts);
     check(c.routing.top_k == c.experts_per_token, "{}: routing.top_k {} and experts_per_token {} differ", where,

@@ -32,6 +32,13 @@ struct RopeScaling {
   double softmax_factor() const;
 };
 
+/// Where q and k are normed (RMSNorm) before they are rotated.
+enum class QkNorm {
+  none,
+  head,       // each head by itself, weights [head_dim] (Qwen3)
+  projection  // all heads together, weights [heads * head_dim] (OLMoE)
+};
+
 struct ModelConfig {
   std::string architecture = "LlamaForCausalLM";  // the class in transformers
   std::string model_type = "llama";
@@ -47,7 +54,8 @@ struct ModelConfig {
   bool attention_bias = false;         // on q, k and v
   bool attention_output_bias = false;  // on o
   bool mlp_bias = false;
-  bool qk_norm = false;            // RMSNorm over each head of q and k
+  QkNorm qk_norm = QkNorm::none;
+  double clip_qkv = 0;             // q, k and v are clamped to [-clip, clip] before the rotation; 0: not
   int64_t sliding_window = 0;      // 0: none
   std::vector<bool> window_layer;  // which layers use the window; empty: all
   double initializer_range = 0.02;
@@ -66,6 +74,7 @@ struct ModelConfig {
   int64_t num_experts = 0, experts_per_token = 0;
   int64_t moe_intermediate_size = 0;     // of one expert
   int64_t shared_intermediate_size = 0;  // of all shared experts together; 0: none
+  bool shared_expert_gate = false;       // their result is multiplied by sigmoid(x w), a number a token (Qwen2-MoE)
   ops::RoutingOptions routing;
   bool routing_bias = false;  // e_score_correction_bias: takes part in choosing experts only
   double router_aux_loss_coef = 0, router_z_loss_coef = 0;

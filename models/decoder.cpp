@@ -45,10 +45,12 @@ GroupedQueryAttention make_grouped_query_attention(const ModelConfig& c, int64_t
   a.k = linear("self_attn.k_proj", kv, d, c.attention_bias);
   a.v = linear("self_attn.v_proj", kv, d, c.attention_bias);
   a.o = linear("self_attn.o_proj", d, q, c.attention_output_bias);
-  if (c.qk_norm) {
-    a.q_norm = create("self_attn.q_norm.weight", {c.head_dim});
-    a.k_norm = create("self_attn.k_norm.weight", {c.head_dim});
+  if (c.qk_norm != QkNorm::none) {
+    const bool heads = c.qk_norm == QkNorm::head;
+    a.q_norm = create("self_attn.q_norm.weight", {heads ? c.head_dim : q});
+    a.k_norm = create("self_attn.k_norm.weight", {heads ? c.head_dim : kv});
   }
+  a.clip = static_cast<float>(c.clip_qkv);
   a.num_heads = c.num_heads;
   a.num_kv_heads = c.num_kv_heads;
   a.head_dim = c.head_dim;
@@ -146,8 +148,9 @@ Decoder::Layer Decoder::make_layer(int64_t index, ParamStore& store, DType dtype
   moe.up = create(base + "experts." + names.up_proj + ".weight", {experts, inner, d}, ParamGroup::expert);
   moe.down = create(base + "experts." + names.down_proj + ".weight", {experts, d, inner}, ParamGroup::expert);
   if (c.shared_intermediate_size > 0) {
-    moe.shared = make_mlp(prefix + base + "shared_experts.", d, c.shared_intermediate_size, false, store, dtype, device,
-                          trainable);
+    moe.shared = make_mlp(prefix + base + names.shared + ".", d, c.shared_intermediate_size, false, store, dtype,
+                          device, trainable);
+    if (c.shared_expert_gate) moe.shared_gate = linear(base + names.shared + "_gate", 1, d, false);
   }
   moe.num_experts = experts;
   moe.options = c.routing;

@@ -15,18 +15,23 @@ namespace tenon::models {
 
 Var Linear::operator()(const Var& x) const { return linear(x, weight->var(), bias ? &bias->var() : nullptr); }
 
+// `[tokens, heads * head_dim]` as `[tokens, heads, head_dim]`, normed and clipped where the model says so.
+Var GroupedQueryAttention::heads_of(const Linear& projection, Parameter* norm, int64_t heads, const Var& x) const {
+  Var y = projection(x);
+  const Shape split = {x.dim(0), heads, head_dim};
+  const bool whole = norm && norm->shape()[0] != head_dim;
+  if (!whole) y = reshape(y, split);
+  if (norm) y = rms_norm(y, norm->var(), eps);
+  if (clip > 0) y = clamp(y, -clip, clip);
+  return whole ? reshape(y, split) : y;
+}
+
 Var GroupedQueryAttention::operator()(const Var& x, const Tensor& positions, const AttentionContext& context,
                                       const ops::RopeTable& table) const {
   const int64_t tokens = x.dim(0);
-  Var queries = reshape(q(x), {tokens, num_heads, head_dim});
-  Var keys = reshape(k(x), {tokens, num_kv_heads, head_dim});
-  Var values = reshape(v(x), {tokens, num_kv_heads, head_dim});
-  if (q_norm) {
-    queries = rms_norm(queries, q_norm->var(), eps);
-    keys = rms_norm(keys, k_norm->var(), eps);
-  }
-  queries = rope(queries, table, positions);
-  keys = rope(keys, table, positions);
+  Var queries = rope(heads_of(q, q_norm, num_heads, x), table, positions);
+  Var keys = rope(heads_of(k, k_norm, num_kv_heads, x), table, positions);
+  Var values = heads_of(v, nullptr, num_kv_heads, x);
 
   Var mixed;
   if (KvCache* cache = context.cache) {
@@ -50,7 +55,11 @@ MoeOut MoeLayer::operator()(const Var& x, const Tensor* forced) const {
   Var rows = permute(x, plan);
   rows = swiglu(grouped_linear(rows, gate->var(), plan), grouped_linear(rows, up->var(), plan));
   out.y = unpermute(grouped_linear(rows, down->var(), plan), routed.weights, plan);
-  if (shared) out.y = add(out.y, (*shared)(x));
+  if (shared) {
+    Var common = (*shared)(x);
+    if (shared_gate) common = mul(common, activation(Activation::sigmoid, (*shared_gate)(x)));
+    out.y = add(out.y, common);
+  }
   out.experts = routed.experts;
   out.load = plan.counts;
   return out;

@@ -20,21 +20,25 @@ struct Linear {
   Var operator()(const Var& x) const;
 };
 
-/// Grouped-query attention with rotary positions, optionally with RMSNorm over each head of q and k before the
-/// rotation.
+/// Grouped-query attention with rotary positions. Before the rotation q and k may be normed (RMSNorm over each head or
+/// over all together, as the shape of the weights says), and q, k and v clipped.
 struct GroupedQueryAttention {
   Linear q, k, v, o;
-  Parameter* q_norm = nullptr;  // [head_dim] or null
+  Parameter* q_norm = nullptr;  // [head_dim], [heads * head_dim] or null
   Parameter* k_norm = nullptr;
   int64_t num_heads = 0, num_kv_heads = 0, head_dim = 0;
   int64_t index = 0;  // of the layer, in the cache
   float eps = 0;
+  float clip = 0;  // 0: none
   ops::AttentionOptions options;
 
   /// x `[tokens, hidden]` -> the same. With a cache the new keys and values are written to it and no gradient is
   /// recorded.
   Var operator()(const Var& x, const Tensor& positions, const AttentionContext& context,
                  const ops::RopeTable& table) const;
+
+ private:
+  Var heads_of(const Linear& projection, Parameter* norm, int64_t heads, const Var& x) const;
 };
 
 /// down(silu(gate(x)) * up(x)).
@@ -59,6 +63,7 @@ struct MoeLayer {
   Tensor* selection_bias = nullptr;                           // f32 [experts] or null
   Parameter *gate = nullptr, *up = nullptr, *down = nullptr;  // [experts, out, in]
   std::optional<GatedMlp> shared;
+  std::optional<Linear> shared_gate;  // [1, hidden]: its sigmoid multiplies what the shared experts give
   int64_t num_experts = 0;
   ops::RoutingOptions options;
 

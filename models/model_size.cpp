@@ -34,7 +34,7 @@ ModelSize size_of(const ModelConfig& c, DType dtype) {
   int64_t dense = 3 * d * c.intermediate_size;
   if (c.mlp_bias) dense += 2 * c.intermediate_size + d;
   int64_t expert = 3 * d * c.moe_intermediate_size;
-  int64_t router_and_shared = d * c.num_experts + 3 * d * c.shared_intermediate_size;
+  int64_t router_and_shared = d * c.num_experts + 3 * d * c.shared_intermediate_size + (c.shared_expert_gate ? d : 0);
 
   out.embedding_parameters = c.vocab_size * d * (c.tie_word_embeddings ? 1 : 2);
   out.parameters = out.active_parameters = out.embedding_parameters + d;  // with the final norm

@@ -9,6 +9,11 @@ bool ConfigReader::has(const char* key) const {
   return it != object_.end() && !it->is_null();
 }
 
+bool ConfigReader::is_null(const char* key) const {
+  auto it = object_.find(key);
+  return it != object_.end() && it->is_null();
+}
+
 void ConfigReader::wrong_type(const char* key, const char* wanted) const {
   std::string found = at(key).dump();
   if (found.size() > 60) found = found.substr(0, 60) + "...";

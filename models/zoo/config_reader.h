@@ -16,6 +16,8 @@ class ConfigReader {
 
   /// A key that is absent and one that is null are the same thing in these files.
   bool has(const char* key) const;
+  /// For the few keys of which absence means a default and null means none.
+  bool is_null(const char* key) const;
 
   int64_t integer(const char* key) const;  // Error when absent
   int64_t integer(const char* key, int64_t fallback) const;

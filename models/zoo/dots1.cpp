@@ -6,7 +6,7 @@ namespace tenon::models::zoo {
 namespace {
 
 void read(const ConfigReader& json, ModelConfig& config) {
-  config.qk_norm = true;
+  config.qk_norm = QkNorm::head;
   config.attention_bias = config.attention_output_bias = json.flag("attention_bias", false);
   config.sliding_window = json.integer("sliding_window", 0);
   if (config.sliding_window > 0) {
@@ -32,15 +32,12 @@ void read(const ConfigReader& json, ModelConfig& config) {
 void write(const ModelConfig& config, nlohmann::json& json) {
   json["attention_bias"] = config.attention_bias;
   int64_t first_window = config.num_layers;
-  nlohmann::json types = nlohmann::json::array();
   for (int64_t i = config.num_layers; i-- > 0;) {
     if (config.window(i) > 0) first_window = i;
   }
-  for (int64_t i = 0; i < config.num_layers; ++i)
-    types.push_back(config.window(i) > 0 ? "sliding_attention" : "full_attention");
   json["sliding_window"] = config.sliding_window > 0 ? nlohmann::json(config.sliding_window) : nlohmann::json(nullptr);
   json["max_window_layers"] = first_window;
-  json["layer_types"] = types;
+  json["layer_types"] = layer_types(config);
 
   write_deepseek_experts(config, json);
   json["scoring_func"] = "noaux_tc";  // what published files call this router; read by other tools

@@ -16,10 +16,11 @@ namespace tenon::models::zoo {
 
 /// Weight names that differ between families; all others are Llama's. Within `model.layers.L.`:
 struct WeightNames {
-  const char* moe = "mlp";  // holds `gate.weight` (the router), `experts.E.` and `shared_experts.`
+  const char* moe = "mlp";  // holds `gate.weight` (the router), `experts.E.` and the shared experts
   const char* gate_proj = "gate_proj";
   const char* up_proj = "up_proj";
   const char* down_proj = "down_proj";  // of the experts
+  const char* shared = "shared_experts";
 };
 
 struct Family {
@@ -37,10 +38,13 @@ const std::vector<Family>& families();
 const Family& family(const std::string& architecture, const std::string& where);
 
 Family llama();
+Family mistral();
 Family qwen2();
 Family qwen3();
 Family mixtral();
+Family qwen2_moe();
 Family qwen3_moe();
+Family olmoe();
 Family dots1();
 Family deepseek_v2();
 Family deepseek_v3();
@@ -48,6 +52,15 @@ Family deepseek_v3();
 /// Sliding windows as Qwen says them: a switch, a width, and the layers from `max_window_layers` on (or `layer_types`).
 void read_qwen_window(const ConfigReader& json, ModelConfig& config);
 void write_qwen_window(const ModelConfig& config, nlohmann::json& json);
+/// Experts as Qwen says them: `num_experts`, `moe_intermediate_size`, every `decoder_sparse_step`-th layer but
+/// `mlp_only_layers`. `defaults` are the family's, for keys that are absent.
+struct QwenExperts {
+  int64_t num_experts, experts_per_token, moe_intermediate_size;
+};
+void read_qwen_experts(const ConfigReader& json, const QwenExperts& defaults, ModelConfig& config);
+void write_qwen_experts(const ModelConfig& config, nlohmann::json& json);
+/// `layer_types` from window_layer.
+nlohmann::json layer_types(const ModelConfig& config);
 /// Rows of `layer_types`, where there are any, into window_layer. Throws Error for kinds of attention that the decoder
 /// lacks.
 void read_layer_types(const ConfigReader& json, ModelConfig& config);

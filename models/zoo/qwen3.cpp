@@ -5,7 +5,7 @@ namespace tenon::models::zoo {
 namespace {
 
 void read(const ConfigReader& json, ModelConfig& config) {
-  config.qk_norm = true;
+  config.qk_norm = QkNorm::head;
   config.head_dim = json.integer("head_dim", 128);  // transformers' default, whatever hidden_size / heads is
   config.attention_bias = config.attention_output_bias = json.flag("attention_bias", false);
   read_qwen_window(json, config);

@@ -169,7 +169,7 @@ TEST(Config, AnArchitectureIsWhatItIs) {
     return {};
   };
   EXPECT_EQ(error([](auto&) {}), "");
-  EXPECT_NE(error([](auto& c) { c.qk_norm = true; }).find("qk_norm"), std::string::npos);
+  EXPECT_NE(error([](auto& c) { c.qk_norm = models::QkNorm::head; }).find("qk_norm"), std::string::npos);
   EXPECT_NE(error([](auto& c) { c.attention_bias = true; }).find("bias"),
             std::string::npos);  // Llama has one switch for q, k, v and o
   EXPECT_NE(error([](auto& c) { c.sliding_window = 4; }).find("sliding window"), std::string::npos);

@@ -5,7 +5,9 @@
 #include "../../autograd/arithmetic.h"
 #include "../../autograd/head.h"
 #include "../../models/decoder.h"
+#include "../../models/generation/kv_cache.h"
 #include "../../runtime/files.h"
+#include "../../runtime/random.h"
 #include "oracle.h"
 
 namespace tenon::testing {
@@ -94,6 +96,40 @@ TEST_P(Families, ConfigOfTransformers5IsTheSame) {
   EXPECT_EQ(models::config_to_json(old_style), models::config_to_json(new_style));
 }
 
+// A prompt, then token by token, over three pages and far beyond the windows.
+TEST_P(Families, CachedDecodingGivesTheLogitsOfOneForward) {
+  models::Model model = models::load(oracle_dir(GetParam()));
+  constexpr int32_t kTokens = 140, kPrompt = 5;
+  std::vector<int32_t> ids;
+  Rng rng(5, 0);
+  for (int32_t i = 0; i < kTokens; ++i) ids.push_back(static_cast<int32_t>(3 + rng.below(61)));
+  NoGrad no_grad;
+  const std::vector<float> whole =
+      floats(model.next_logits(model.forward(models::pack_sequences({ids})).hidden.value()));
+
+  models::KvCache cache(model.config(), 3, DType::f32, Device::cpu());
+  std::vector<int32_t> pages;
+  for (int i = 0; i < 3; ++i) pages.push_back(cache.allocate());
+  std::vector<float> cached;
+  for (int32_t begin = 0, end = kPrompt; begin < kTokens; begin = end++) {
+    models::Batch batch = models::pack_sequences({std::vector<int32_t>(ids.begin() + begin, ids.begin() + end)});
+    std::vector<int32_t> positions, slots;
+    for (int32_t t = begin; t < end; ++t) {
+      positions.push_back(t);
+      slots.push_back(pages[static_cast<size_t>(t / 64)] * 64 + t % 64);
+    }
+    batch.positions = Tensor::from_vector(positions);
+    batch.max_position = end - 1;
+    batch.attention.cache = &cache;
+    batch.attention.slots = Tensor::from_vector(slots);
+    batch.attention.kv_len = Tensor::from_vector(std::vector<int32_t>{end});
+    batch.attention.block_table = Tensor::from(pages, {1, 3});
+    const std::vector<float> step = floats(model.next_logits(model.forward(batch).hidden.value()));
+    cached.insert(cached.end(), step.begin(), step.end());
+  }
+  EXPECT_LT(relative_error(cached, whole), 1e-5);  // the same sums, of other numbers of rows
+}
+
 TEST_P(Families, Bf16StaysWithinItsRounding) {
   Oracle oracle(GetParam());
   models::Model model = models::load(oracle_dir(GetParam()), {.dtype = DType::bf16});
@@ -136,7 +172,7 @@ TEST_P(MoeFamilies, AuxiliaryLossAndItsGradients) {
   expect_gradients(model, oracle, "aux.grad.", false);
 }
 
-INSTANTIATE_TEST_SUITE_P(Zoo, MoeFamilies, ::testing::Values("mixtral", "qwen3_moe"),
+INSTANTIATE_TEST_SUITE_P(Zoo, MoeFamilies, ::testing::Values("mixtral", "qwen2_moe", "qwen3_moe", "olmoe"),
                          [](const auto& info) { return info.param; });
 
 TEST(Routes, ReplayedRoutesAreTaken) {

@@ -122,7 +122,8 @@ TEST_P(Generation, TrainingComputesTheSameLogProbabilities) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Generation,
-                         ::testing::Combine(::testing::Values("llama", "qwen3", "dots1", "deepseek_v2", "deepseek_v3"),
+                         ::testing::Combine(::testing::Values("llama", "mistral", "qwen3", "qwen2_moe", "dots1",
+                                                              "deepseek_v2", "deepseek_v3"),
                                             ::testing::Values(DType::f32, DType::bf16)),
                          [](const auto& info) {
                            return std::get<0>(info.param) + "_" + std::string(name(std::get<1>(info.param)));

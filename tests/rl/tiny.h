@@ -43,7 +43,7 @@ inline models::Model tiny_model(const TinyOptions& o = {}) {
   if (o.experts) {
     c.architecture = "Dots1ForCausalLM";
     c.model_type = "dots1";
-    c.qk_norm = true;
+    c.qk_norm = models::QkNorm::head;
     c.moe_layer.assign(static_cast<size_t>(o.layers), true);
     c.num_experts = 4;
     c.experts_per_token = 2;
