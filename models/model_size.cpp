@@ -1,53 +1,66 @@
 #include "model_size.h"
 
 namespace tenon::models {
-
 namespace {
 
-int64_t grouped_query_attention(const ModelConfig& c) {
+// Each of one layer.
+void add_grouped_query_attention(const ModelConfig& c, ParameterCount& out) {
   const int64_t q = c.num_heads * c.head_dim, kv = c.num_kv_heads * c.head_dim, d = c.hidden_size;
-  int64_t out = d * q + 2 * d * kv + q * d;
-  if (c.attention_bias) out += q + 2 * kv;
-  if (c.attention_output_bias) out += d;
-  if (c.qk_norm) out += 2 * c.head_dim;
-  return out;
+  out.attention += 2 * d * q + 2 * d * kv;
+  if (c.attention_bias) out.biases += q + 2 * kv;
+  if (c.attention_output_bias) out.biases += d;
+  if (c.qk_norm == QkNorm::head) out.norms += 2 * c.head_dim;
+  if (c.qk_norm == QkNorm::projection) out.norms += q + kv;
 }
 
-int64_t latent_attention(const ModelConfig& c) {
+void add_latent_attention(const ModelConfig& c, ParameterCount& out) {
   const int64_t q = c.num_heads * c.head_dim, d = c.hidden_size, latent = c.kv_lora_rank + c.qk_rope_head_dim;
-  int64_t out = c.q_lora_rank > 0 ? c.q_lora_rank * (d + 1 + q) : d * q;  // with the norm between its two parts
-  out += d * latent + c.kv_lora_rank * (1 + c.num_heads * (c.qk_nope_head_dim + c.v_head_dim));
-  out += c.num_heads * c.v_head_dim * d;
-  if (c.attention_bias) out += c.q_lora_rank + latent;
-  if (c.attention_output_bias) out += d;
+  out.attention += c.q_lora_rank > 0 ? c.q_lora_rank * (d + q) : d * q;
+  out.attention += d * latent + c.kv_lora_rank * c.num_heads * (c.qk_nope_head_dim + c.v_head_dim);
+  out.attention += c.num_heads * c.v_head_dim * d;
+  out.norms += c.q_lora_rank + c.kv_lora_rank;
+  if (c.attention_bias) out.biases += c.q_lora_rank + latent;
+  if (c.attention_output_bias) out.biases += d;
+}
+
+// With `experts_met` of the routed experts counted in each layer that has some.
+ParameterCount count(const ModelConfig& c, int64_t experts_met) {
+  const int64_t d = c.hidden_size;
+  ParameterCount out;
+  out.embeddings = c.vocab_size * d * (c.tie_word_embeddings ? 1 : 2);
+  out.norms = d;
+  for (int64_t layer = 0; layer < c.num_layers; ++layer) {
+    if (c.is_mla())
+      add_latent_attention(c, out);
+    else
+      add_grouped_query_attention(c, out);
+    out.norms += 2 * d;
+    if (c.is_moe_layer(layer)) {
+      out.experts += experts_met * 3 * d * c.moe_intermediate_size;
+      out.shared += 3 * d * c.shared_intermediate_size + (c.shared_expert_gate ? d : 0);
+      out.router += d * c.num_experts;
+    } else {
+      out.dense_mlp += 3 * d * c.intermediate_size;
+      if (c.mlp_bias) out.biases += 2 * c.intermediate_size + d;
+    }
+  }
   return out;
 }
 
 }  // namespace
 
+int64_t optimizer_bytes_per_parameter(DType dtype) { return dtype == DType::f32 ? 8 : 12; }
+
 ModelSize size_of(const ModelConfig& c, DType dtype) {
   ModelSize out;
-  const int64_t d = c.hidden_size;
-  // With the layer's two norms.
-  const int64_t shared_by_all = (c.is_mla() ? latent_attention(c) : grouped_query_attention(c)) + 2 * d;
+  out.all = count(c, c.num_experts);
+  out.active = count(c, c.experts_per_token);
+  out.parameters = out.all.total();
+  out.active_parameters = out.active.total();
 
-  int64_t dense = 3 * d * c.intermediate_size;
-  if (c.mlp_bias) dense += 2 * c.intermediate_size + d;
-  int64_t expert = 3 * d * c.moe_intermediate_size;
-  int64_t router_and_shared = d * c.num_experts + 3 * d * c.shared_intermediate_size + (c.shared_expert_gate ? d : 0);
-
-  out.embedding_parameters = c.vocab_size * d * (c.tie_word_embeddings ? 1 : 2);
-  out.parameters = out.active_parameters = out.embedding_parameters + d;  // with the final norm
-  for (int64_t layer = 0; layer < c.num_layers; ++layer) {
-    bool moe = c.is_moe_layer(layer);
-    out.parameters += shared_by_all + (moe ? router_and_shared + c.num_experts * expert : dense);
-    out.active_parameters += shared_by_all + (moe ? router_and_shared + c.experts_per_token * expert : dense);
-  }
-
-  auto bytes = static_cast<int64_t>(tenon::size_of(dtype));
+  const auto bytes = static_cast<int64_t>(tenon::size_of(dtype));
   out.weight_bytes = out.parameters * bytes;
-  int64_t master = dtype == DType::f32 ? 0 : 4;
-  out.training_bytes = out.parameters * (bytes + master + 4 + 8);
+  out.training_bytes = out.parameters * (bytes + 4 + optimizer_bytes_per_parameter(dtype));
   out.kv_bytes_per_token = c.num_layers * c.cached_per_layer() * bytes;
   return out;
 }

@@ -6,3 +6,4 @@
 #include "generation/kv_cache.h"
 #include "model.h"
 #include "model_size.h"
+#include "training_cost.h"

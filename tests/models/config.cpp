@@ -5,7 +5,6 @@
 
 #include <filesystem>
 
-#include "../../models/model_size.h"
 #include "../../models/rope_frequencies.h"
 #include "../../runtime/error.h"
 #include "../../runtime/files.h"
@@ -182,48 +181,6 @@ TEST(Config, AnArchitectureIsWhatItIs) {
             std::string::npos);
 }
 
-// Parameter counts that publishers and transformers state.
-TEST(Size, OfPublishedModels) {
-  struct Known {
-    const char* file;
-    int64_t parameters;
-  };
-  for (const Known& known : {Known{"Qwen--Qwen3-0.6B", 596'049'920},
-                             {"Qwen--Qwen3-8B", 8'190'735'360},
-                             {"Qwen--Qwen3-32B", 32'762'123'264},
-                             {"Qwen--Qwen3-30B-A3B", 30'532'122'624},
-                             {"Qwen--Qwen3-235B-A22B", 235'093'634'560},
-                             {"meta-llama--Meta-Llama-3.1-8B", 8'030'261'248},
-                             {"meta-llama--Meta-Llama-3.1-70B", 70'553'706'496},
-                             {"mistralai--Mixtral-8x7B-v0.1", 46'702'792'704},
-                             {"mistralai--Mixtral-8x22B-v0.1", 140'620'634'112},
-                             {"veomni_Qwen2-7B", 7'615'616'512},
-                             // Modules that predict further tokens and routing biases are not counted.
-                             {"deepseek-ai--DeepSeek-V3", 671'026'404'352},
-                             {"deepseek-ai--DeepSeek-R1", 671'026'404'352},
-                             {"veomni_DeepseekV2_236B", 235'741'434'880}}) {
-    auto path = data_path("configs/" + std::string(known.file) + ".config.json");
-    if (!path) GTEST_SKIP() << "no test data";
-    ModelConfig config = models::config_from_json(read_file(*path), *path);
-    EXPECT_EQ(models::size_of(config, DType::bf16).parameters, known.parameters) << known.file;
-  }
-}
-
-TEST(Size, OfLatentAttention) {
-  auto path = data_path("configs/deepseek-ai--DeepSeek-V3.config.json");
-  if (!path) GTEST_SKIP() << "no test data";
-  ModelConfig config = models::config_from_json(read_file(*path), *path);
-  models::ModelSize size = models::size_of(config, DType::bf16);
-  EXPECT_NEAR(static_cast<double>(size.active_parameters), 37e9, 1e9);  // arXiv 2412.19437
-  EXPECT_EQ(size.kv_bytes_per_token, 61 * 576 * 2);                     // 512 + 64 numbers a layer
-  EXPECT_EQ(config.head_dim, 192);
-  EXPECT_EQ(config.rotary_dim(), 64);
-  EXPECT_EQ(config.num_mtp_layers, 1);
-  // arXiv 2309.00071 and DeepSeek's code: 0.1 ln 40 + 1, squared on the softmax and out of cos and sin.
-  EXPECT_NEAR(config.rope_scaling.softmax_factor(), 1.3688879454 * 1.3688879454, 1e-9);
-  EXPECT_EQ(config.rope_scaling.rotation_factor(), 1);
-}
-
 TEST(Config, DeepseekWritesWhatItsOwnReadersNeed) {
   auto path = data_path("configs/deepseek-ai--DeepSeek-V3.config.json");
   if (!path) GTEST_SKIP() << "no test data";
@@ -264,37 +221,6 @@ TEST(Config, OneLineForWhatDeepseekHasAndWeHaveNot) {
   EXPECT_NE(error("deepseek_v2", "topk_method", "noaux_tc").find("group_limited_greedy"), std::string::npos);
   EXPECT_NE(error("deepseek_v2", "norm_topk_prob", true), "");
   EXPECT_NE(error("deepseek_v2", "mlp_bias", true), "");
-}
-
-TEST(Size, ActiveParametersAndMemory) {
-  ModelConfig c;
-  c.architecture = "Dots1ForCausalLM";
-  c.model_type = "dots1";
-  c.vocab_size = 82;
-  c.hidden_size = 64;
-  c.num_layers = 3;
-  c.num_heads = 4;
-  c.num_kv_heads = 2;
-  c.head_dim = 32;
-  c.intermediate_size = 128;
-  c.moe_layer = {true, true, true};
-  c.num_experts = 8;
-  c.experts_per_token = c.routing.top_k = 2;
-  c.moe_intermediate_size = c.shared_intermediate_size = 64;
-  // The miniature teacher of the recipe: 417,984 parameters, 196,800 active, counted without norms of heads.
-  models::ModelSize size = models::size_of(c, DType::f32);
-  EXPECT_EQ(size.parameters, 417'984);
-  EXPECT_EQ(size.active_parameters, 196'800);
-  EXPECT_EQ(size.kv_bytes_per_token, 3 * 2 * 64 * 4);
-  EXPECT_EQ(size.training_bytes, 417'984 * 16);
-  EXPECT_EQ(models::size_of(c, DType::bf16).training_bytes, 417'984 * 18);
-}
-
-TEST(Size, IsThatOfTheStore) {
-  for (const std::string& family : oracle_families()) {
-    models::Model model = models::load(oracle_dir(family));
-    EXPECT_EQ(models::size_of(model.config(), DType::f32).parameters, model.params().numel()) << family;
-  }
 }
 
 }  // namespace

@@ -98,9 +98,13 @@ TEST_F(Cli, AModelFromTheTaskToItsScores) {
   EXPECT_NE(trained.errors.find("pretrain 3/3"), std::string::npos) << trained.errors;
   const std::string model = dir / "run/model";
 
-  const auto info = nlohmann::json::parse(tenon({"info", model}).output);
+  const auto info = nlohmann::json::parse(tenon({"info", model, "--json", "--batch", "6", "--ranks", "2"}).output);
   EXPECT_EQ(info["vocab_size"], 82);
   EXPECT_EQ(info["parameters"], info["active_parameters"]);
+  EXPECT_EQ(info["training_step"]["tokens"], 6 * 64);  // sequences as long as the model takes
+  const std::string about = tenon({"info", model + "/config.json"}).output;
+  EXPECT_NE(about.find("parameters " + info["parameters"].dump()), std::string::npos) << about;
+  expect_error({"info", model, "--batch", "2", "--ranks", "4"}, 1, "4 ranks");
 
   const std::string text = "<bos> use 9 6 3 make 36";
   const auto ids = nlohmann::json::parse(tenon({"tokenize", "--model", model, "--text", text}).output);
