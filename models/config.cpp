@@ -313,7 +313,7 @@ void check_config(const ModelConfig& c, const std::string& where) {
           "{}: latent attention has as many key-value heads as heads; `num_key_value_heads` is {}, "
           "`num_attention_heads` {}",
           where, c.num_kv_heads, c.num_heads);
-    check(!c.qk_norm && c.sliding_window == 0, "{}: latent attention knows neither norms of heads nor sliding windows",
+    check(c.qk_norm == QkNorm::none && c.sliding_window == 0, "{}: latent attention knows neither norms of heads nor sliding windows",
           where);
   }
   check(c.num_mtp_layers >= 0 && c.num_mtp_layers <= 16,
