@@ -1,42 +1,29 @@
 #include "parameters.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "../ops/cast.h"
 #include "../ops/elementwise.h"
+#include "../ops/matmul.h"
 #include "../runtime/check.h"
 #include "../runtime/memory.h"
+#include "../runtime/nearest_name.h"
 #include "graph.h"
 
 namespace tenon {
 namespace {
 
-// Levenshtein's distance.
-size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 0; i < a.size(); ++i) {
-    size_t diagonal = std::exchange(row[0], i + 1);
-    for (size_t j = 0; j < b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i] != b[j]);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replaced, row[j] + 1, diagonal + 1});
-    }
-  }
-  return row.back();
-}
-
 std::string mib(size_t bytes) { return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20)); }
 
 }  // namespace
 
-Parameter::Parameter(std::string name, const Shape& shape, DType dtype, Device device, ParamGroup group, bool trainable)
-    : name_(std::move(name)), group_(group), trainable_(trainable) {
+Parameter::Parameter(std::string name, const Shape& shape, DType dtype, Device device, ParamGroup group, bool trainable,
+                     bool zero)
+    : name_(std::move(name)), shape_(shape), dtype_(dtype), device_(device), group_(group), trainable_(trainable) {
   check(dtype == DType::f32 || dtype == DType::bf16, "parameter '{}': dtype {} is not supported (f32, bf16)", name_,
         tenon::name(dtype));
   MemoryTag tag("parameters");
-  value_ = Tensor::zeros(shape, dtype, device);
+  if (zero) value_ = Tensor::zeros(shape, dtype, device);
 }
 
 Tensor& Parameter::master() {
@@ -59,10 +46,12 @@ Tensor& Parameter::grad() {
 void Parameter::set_trainable(bool trainable) {
   if (trainable_ != trainable) var_ = Var();
   trainable_ = trainable;
+  if (!trainable_) master_ = grad_ = Tensor();
 }
 
 const Var& Parameter::var() {
   if (!var_.defined()) {
+    check(value_.defined(), "parameter '{}' has no value yet", name_);
     var_ = Var(value_, trainable_);
     if (trainable_) var_.state_->leaf->parameter = this;
     var_.state_->parameter = this;
@@ -75,20 +64,80 @@ void Parameter::changed() {
   value_.bump_version();
 }
 
+void Parameter::check_shape(const Shape& given) const {
+  check(given == shape_, "parameter '{}' is {}, the tensor given {}", name_, shape_, given);
+}
+
+void Parameter::allocate() {
+  if (value_.defined()) return;
+  MemoryTag tag("parameters");
+  value_ = Tensor::empty(shape_, dtype_, device_);
+}
+
 void Parameter::assign(const Tensor& tensor) {
-  check(tensor.shape() == value_.shape(), "parameter '{}' is {}, the tensor given {}", name_, value_.shape(),
-        tensor.shape());
+  check_shape(tensor.shape());
+  allocate();
   ops::copy_into(value_, tensor);
   // A master keeps what the value's dtype would round away.
-  if (value_.dtype() != DType::f32) {
-    if (master_.defined())
-      ops::copy_into(master_, tensor);
-    else if (tensor.dtype() == DType::f32) {
-      MemoryTag tag("parameters");
-      master_ = tensor.clone();
-    }
+  if (master_.defined()) {
+    ops::copy_into(master_, tensor);
+  } else if (trainable_ && dtype_ != DType::f32 && tensor.dtype() == DType::f32) {
+    MemoryTag tag("parameters");
+    master_ = tensor.clone();
   }
   changed();
+}
+
+void Parameter::assign_element(int64_t i, const Tensor& tensor) {
+  allocate();
+  Tensor place = value_.select(0, i);
+  check(tensor.shape() == place.shape(), "parameter '{}' is {}, the tensor given for its element {} is {}", name_,
+        shape_, i, tensor.shape());
+  ops::copy_into(place, tensor);
+  if (master_.defined() || (trainable_ && dtype_ != DType::f32 && tensor.dtype() == DType::f32)) {
+    Tensor kept = master().select(0, i);
+    ops::copy_into(kept, tensor);
+  }
+  changed();
+}
+
+void Parameter::adopt(Tensor tensor) {
+  check_shape(tensor.shape());
+  if (tensor.device() != device_ || !tensor.is_contiguous()) return assign(tensor);
+  if (tensor.dtype() == dtype_) {
+    value_ = std::move(tensor);
+    master_ = Tensor();
+    var_ = Var();
+    ++version_;
+  } else if (trainable_ && tensor.dtype() == DType::f32) {
+    allocate();
+    ops::copy_into(value_, tensor);
+    master_ = std::move(tensor);
+    changed();
+  } else {
+    assign(tensor);
+  }
+}
+
+void Parameter::set_low_rank(LowRank low_rank) {
+  const Parameter *a = low_rank.a, *b = low_rank.b;
+  check(!a == !b, "parameter '{}': a low rank needs both A and B", name_);
+  if (a) {
+    check(shape_.rank() == 2 && a->shape().rank() == 2 && b->shape().rank() == 2 && a->shape()[1] == shape()[1] &&
+              b->shape()[0] == shape()[0] && a->shape()[0] == b->shape()[1],
+          "parameter '{}' is {}: A {} and B {} do not fit it", name_, shape(), a->shape(), b->shape());
+  }
+  low_rank_ = low_rank;
+}
+
+Tensor Parameter::effective_value() const {
+  Tensor out = ops::cast(value_, DType::f32);
+  const LowRank* low = low_rank();
+  if (!low) return out;
+  const Tensor product = ops::matmul(ops::cast(low->b->value(), DType::f32), ops::cast(low->a->value(), DType::f32));
+  if (out.shares_storage(value_)) out = out.clone();
+  ops::add_into(out, product, low->scale);
+  return out;
 }
 
 const ops::PackedWeight* Parameter::packed(ops::PackFor use) {
@@ -111,7 +160,7 @@ size_t Parameter::packed_bytes() const {
 Parameter& ParamStore::create(std::string name, const Shape& shape, DType dtype, Device device, ParamGroup group,
                               bool trainable) {
   check(!find(name), "parameter '{}' is there already", name);
-  parameters_.push_back(std::make_unique<Parameter>(std::move(name), shape, dtype, device, group, trainable));
+  parameters_.push_back(std::make_unique<Parameter>(std::move(name), shape, dtype, device, group, trainable, zero_));
   return *parameters_.back();
 }
 
@@ -128,6 +177,12 @@ Parameter& ParamStore::at(std::string_view name) const {
     return edit_distance(a->name(), name) < edit_distance(b->name(), name);
   });
   fail("there is no parameter '{}'; the nearest is '{}'", name, (*nearest)->name());
+}
+
+void ParamStore::remove(std::string_view name) {
+  const size_t before = parameters_.size();
+  std::erase_if(parameters_, [&](const auto& p) { return p->name() == name; });
+  check(parameters_.size() < before, "there is no parameter '{}' to remove", name);
 }
 
 Tensor& ParamStore::create_buffer(std::string name, const Shape& shape, Device device) {
@@ -150,7 +205,7 @@ Tensor& ParamStore::buffer(std::string_view name) {
 
 int64_t ParamStore::numel() const {
   int64_t n = 0;
-  for (auto& p : parameters_) n += p->value().numel();
+  for (auto& p : parameters_) n += p->shape().numel();
   return n;
 }
 

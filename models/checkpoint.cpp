@@ -1,119 +1,23 @@
-// Models as Hugging Face folders: reading with every disagreement in one Error, writing beside and swapping in.
+// Models as Hugging Face folders: reading whole, writing beside and swapping in.
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstring>
 #include <filesystem>
-#include <set>
 
-#include "../ops/cast.h"
 #include "../runtime/check.h"
 #include "../runtime/files.h"
 #include "../runtime/safetensors.h"
+#include "lora_impl.h"
 #include "model_impl.h"
+#include "weight_files.h"
 
 namespace tenon::models {
 namespace {
 
 namespace fs = std::filesystem;
-
-bool is_weight_dtype(DType dtype) { return dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f16; }
-
-// What files have that no parameter needs: frequencies that old exports stored, and the head of a model whose head is
-// its embeddings.
-bool is_redundant(const std::string& name, const ModelConfig& config) {
-  return name.ends_with(".rotary_emb.inv_freq") || (config.tie_word_embeddings && name == "lm_head.weight");
-}
-
-class Faults {
- public:
-  void missing(const std::string& name) { add(missing_, name); }
-  void unexpected(const std::string& name) { add(unexpected_, name); }
-  void wrong(std::string text) { add(wrong_, std::move(text)); }
-
-  void raise_if_any(const std::string& dir) const {
-    if (missing_.empty() && unexpected_.empty() && wrong_.empty()) return;
-    std::string text;
-    append(text, "missing", missing_);
-    append(text, "unexpected", unexpected_);
-    append(text, "of wrong shape or dtype", wrong_);
-    fail("{}: the weights are not those of the config: {}", dir, text);
-  }
-
- private:
-  static void add(std::vector<std::string>& list, std::string text) { list.push_back(std::move(text)); }
-  static void append(std::string& text, const char* what, const std::vector<std::string>& names) {
-    if (names.empty()) return;
-    constexpr size_t kShown = 100;  // a folder of another model has thousands
-    if (!text.empty()) text += "; ";
-    text += fmt::format("{} {}: ", names.size(), what);
-    for (size_t i = 0; i < std::min(names.size(), kShown); ++i) text += (i ? ", " : "") + names[i];
-    if (names.size() > kShown) text += ", ...";
-  }
-
-  std::vector<std::string> missing_, unexpected_, wrong_;
-};
-
-// Looks a tensor up and books what is wrong with it. True if it can be read.
-bool find(const ShardedSafetensors& weights, const std::string& name, const Shape& shape, std::set<std::string>& left,
-          Faults& faults) {
-  left.erase(name);
-  if (!weights.contains(name)) {
-    faults.missing(name);
-    return false;
-  }
-  SafetensorsEntry entry = weights.entry(name);
-  if (entry.shape == shape && is_weight_dtype(entry.dtype)) return true;
-  faults.wrong(fmt::format("{} {} {} instead of {}", name, entry.dtype, entry.shape, shape));
-  return false;
-}
-
-std::string expert_file_name(const ExpertName& name, int64_t expert) {
-  return name.before + std::to_string(expert) + name.after;
-}
-
-// Experts are one tensor each on disk and one stack here. Every tensor is looked at before any is converted.
-void check_weights(const ShardedSafetensors& weights, Model::Impl& model, const std::string& dir) {
-  Faults faults;
-  std::set<std::string> left;
-  for (std::string& name : weights.names()) left.insert(std::move(name));
-  for (auto& p : model.params.all()) {
-    const Shape& s = p->shape();
-    if (std::optional<ExpertName> name = expert_name(p->name())) {
-      for (int64_t e = 0; e < s[0]; ++e) find(weights, expert_file_name(*name, e), {s[1], s[2]}, left, faults);
-    } else {
-      find(weights, p->name(), s, left, faults);
-    }
-  }
-  for (auto& [name, tensor] : model.params.buffers()) find(weights, name, tensor->shape(), left, faults);
-  for (const std::string& name : left) {
-    if (!is_redundant(name, model.config)) faults.unexpected(name);
-  }
-  faults.raise_if_any(dir);
-}
-
-void read_weights(const ShardedSafetensors& weights, Model::Impl& model) {
-  for (auto& p : model.params.all()) {
-    std::optional<ExpertName> name = expert_name(p->name());
-    if (!name) {
-      p->assign(weights.tensor(p->name()).to(model.device));
-      continue;
-    }
-    const int64_t experts = p->shape()[0];
-    Tensor stack;
-    for (int64_t e = 0; e < experts; ++e) {
-      Tensor one = weights.tensor(expert_file_name(*name, e));
-      if (!stack.defined()) stack = Tensor::empty(p->shape(), one.dtype());
-      Tensor place = stack.select(0, e);
-      ops::copy_into(place, one);
-    }
-    p->assign(stack.to(model.device));
-  }
-  for (auto& [name, tensor] : model.params.buffers()) ops::copy_into(*tensor, weights.tensor(name).to(model.device));
-}
 
 DType dtype_of_files(const ShardedSafetensors& weights) {
   const std::string name = "model.embed_tokens.weight";
@@ -122,26 +26,9 @@ DType dtype_of_files(const ShardedSafetensors& weights) {
 
 const char* torch_name(DType dtype) { return dtype == DType::bf16 ? "bfloat16" : "float32"; }
 
-NamedTensors tensors_of(const Model::Impl& model, DType dtype) {
-  NamedTensors out;
-  for (auto& p : model.params.all()) {
-    // A bf16 model saved as f32 keeps what its masters know.
-    Tensor value = dtype == DType::f32 && p->has_own_master() ? p->master() : p->value();
-    if (value.dtype() != dtype) value = ops::cast(value, dtype);
-    std::optional<ExpertName> name = expert_name(p->name());
-    if (!name) {
-      out.emplace_back(p->name(), value);
-      continue;
-    }
-    for (int64_t e = 0; e < value.dim(0); ++e) out.emplace_back(expert_file_name(*name, e), value.select(0, e));
-  }
-  for (auto& [name, tensor] : model.params.buffers()) out.emplace_back(name, *tensor);
-  return out;
-}
-
 bool is_model_file(const std::string& name) {
-  return name == "config.json" || name == "model.safetensors.index.json" || name.ends_with(".safetensors") ||
-         is_companion_file(name);
+  return name == "config.json" || name == "adapter_config.json" || name == "model.safetensors.index.json" ||
+         name.ends_with(".safetensors") || is_companion_file(name);
 }
 
 // A folder is replaced as a whole, so it must not hold anything that isn't the model's.
@@ -189,26 +76,45 @@ void swap_in(const fs::path& fresh, const fs::path& dir) {
 }  // namespace
 
 Model load(const std::string& dir, const LoadOptions& options) {
-  ModelConfig config = load_config(dir);
-  ShardedSafetensors weights = ShardedSafetensors::open_dir(dir);
+  const bool is_adapter = is_adapter_dir(dir);
+  check(!is_adapter || options.adapter.empty(), "load: {} is an adapter itself, {} cannot be one on it", dir,
+        options.adapter);
+  const std::string base = base_dir(dir), adapter = is_adapter ? dir : options.adapter;
+  ModelConfig config = load_config(base);
+  ShardedSafetensors weights = ShardedSafetensors::open_dir(base);
   DType dtype = options.dtype.value_or(dtype_of_files(weights));
   check(dtype == DType::f32 || dtype == DType::bf16, "load: a model of {} is not supported; f32 and bf16 are", dtype);
   Model model = ModelAccess::make(std::move(config), dtype, options.device, true);
   Model::Impl& impl = ModelAccess::impl(model);
-  check_weights(weights, impl, dir);
-  read_weights(weights, impl);
-  impl.files = read_companion_files(dir);
-  impl.source_dir = dir;
+  check_weights(weights, impl, base);
+  read_weights(weights, impl, base);
+  impl.files = read_companion_files(base);
+  impl.source_dir = base;
+  impl.loaded_version = impl.weights_version();
+  if (!adapter.empty()) {
+    load_lora(model, adapter);
+    for (auto& [name, bytes] : read_companion_files(adapter)) impl.files[name] = std::move(bytes);
+  }
   return model;
+}
+
+void reload(Model& model, const std::string& dir) {
+  Model::Impl& impl = ModelAccess::impl(model);
+  if (impl.lora) return reload_lora(model, dir);
+  ShardedSafetensors weights = ShardedSafetensors::open_dir(dir);
+  check_weights(weights, impl, dir);
+  read_weights(weights, impl, dir);
 }
 
 void write_files(const Model& model, const std::string& dir, const SaveOptions& options) {
   const Model::Impl& impl = ModelAccess::impl(model);
-  DType dtype = options.dtype.value_or(impl.dtype);
+  // An adapter is small: by default it keeps all that its masters know.
+  DType dtype = options.dtype.value_or(impl.lora ? DType::f32 : impl.dtype);
   check(dtype == DType::f32 || dtype == DType::bf16, "save: a folder of {} is not supported; f32 and bf16 are", dtype);
   check(options.max_shard_bytes > 0, "save: max_shard_bytes is {}", options.max_shard_bytes);
-  save_sharded_safetensors(dir, tensors_of(impl, dtype), static_cast<size_t>(options.max_shard_bytes));
   for (auto& [name, bytes] : impl.files) write_file_atomically((fs::path(dir) / name).string(), bytes);
+  if (impl.lora) return write_lora(impl, dir, dtype);
+  save_sharded_safetensors(dir, tensors_of(impl, dtype), static_cast<size_t>(options.max_shard_bytes));
   ModelConfig config = impl.config;
   config.dtype = torch_name(dtype);
   write_file_atomically((fs::path(dir) / "config.json").string(), config_to_json(config));

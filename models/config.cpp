@@ -252,6 +252,7 @@ std::string config_to_json(const ModelConfig& c) {
   const zoo::Family& family = zoo::family(c.architecture, "config");
   json out = c.raw_json.empty() ? json::object() : parse_object(c.raw_json, "config.json");
 
+  out.erase("quantization_config");  // FP8 is read, not written
   out["architectures"] = {c.architecture};
   out["model_type"] = c.model_type;
   out["vocab_size"] = c.vocab_size;

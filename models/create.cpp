@@ -9,14 +9,6 @@
 namespace tenon::models {
 namespace {
 
-// FNV-1a: a stream of random numbers for each name, so that a parameter's weights do not depend on which others there
-// are.
-uint64_t hash_of(const std::string& name) {
-  uint64_t hash = 0xcbf29ce484222325u;
-  for (unsigned char c : name) hash = (hash ^ c) * 0x100000001b3u;
-  return hash;
-}
-
 bool writes_residual(const std::string& name) {
   return name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight") || name.ends_with(".w2.weight");
 }
@@ -31,6 +23,13 @@ double standard_deviation(const Parameter& p, const ModelConfig& config, Initial
 
 }  // namespace
 
+// FNV-1a.
+uint64_t stream_of(const std::string& name) {
+  uint64_t hash = 0xcbf29ce484222325u;
+  for (unsigned char c : name) hash = (hash ^ c) * 0x100000001b3u;
+  return hash;
+}
+
 Model create(const ModelConfig& config, const CreateOptions& options) {
   check(options.dtype == DType::f32 || options.dtype == DType::bf16,
         "create: a model of {} is not supported; f32 and bf16 are", options.dtype);
@@ -40,7 +39,7 @@ Model create(const ModelConfig& config, const CreateOptions& options) {
     Tensor weights = Tensor::empty(p->shape(), DType::f32);
     std::span<float> values(weights.data<float>(), static_cast<size_t>(weights.numel()));
     if (p->shape().rank() >= 2) {
-      fill_normal({options.seed, hash_of(p->name())}, 0, values);
+      fill_normal({options.seed, stream_of(p->name())}, 0, values);
       const auto sd = static_cast<float>(standard_deviation(*p, config, options.initializer));
       for (float& v : values) v *= sd;
     } else {
@@ -55,11 +54,16 @@ Model clone(const Model& model) {
   const Model::Impl& from = ModelAccess::impl(model);
   Model copy = ModelAccess::make(from.config, from.dtype, from.device, false);
   Model::Impl& to = ModelAccess::impl(copy);
+  if (from.lora) {
+    add_lora(copy, *from.lora);
+    to.params.set_trainable(false);
+  }
   for (size_t i = 0; i < from.params.all().size(); ++i) to.params.all()[i]->assign(from.params.all()[i]->value());
   for (size_t i = 0; i < from.params.buffers().size(); ++i)
     ops::copy_into(*to.params.buffers()[i].second, *from.params.buffers()[i].second);
   to.files = from.files;
   to.source_dir = from.source_dir;
+  to.loaded_version = from.loaded_version;
   return copy;
 }
 

@@ -135,27 +135,34 @@ Model create(const ModelConfig& config, const CreateOptions& options = {});
 
 struct LoadOptions {
   Device device = Device::cpu();
-  std::optional<DType> dtype;  // f32 or bf16; default: as the files have it (f16: f32)
+  std::optional<DType> dtype;  // f32 or bf16; default: as the files have it (f16: f32; FP8: as the embeddings)
+  std::string adapter;         // folder of a LoRA adapter to put on the model (lora.h)
 };
 
-/// Opens a Hugging Face folder. Throws one Error that lists every missing, unexpected and mis-shaped tensor.
+/// Opens a Hugging Face folder, or an adapter's folder with the base that it names. Throws one Error that lists every
+/// missing, unexpected and mis-shaped tensor. Weights that have the model's dtype are the mapped files themselves until
+/// they are written to: the files may be replaced meanwhile (as save() does) but not be overwritten in place.
 Model load(const std::string& dir, const LoadOptions& options = {});
+
+/// Gives a model the weights of a folder that it was saved to, or of another model of the same shapes; for a model with
+/// an adapter those of the adapter alone. Errors as load().
+void reload(Model& model, const std::string& dir);
 
 struct SaveOptions {
   std::optional<DType> dtype;  // f32 writes the masters; default: the model's dtype
   int64_t max_shard_bytes = 5'000'000'000;
 };
 
-/// Writes a folder that transformers opens. It is written beside and renamed, so at every moment `dir` is absent, the
-/// old folder or the new one whole. Throws Error, and leaves what is there, when `dir` holds a file that is not a
-/// model's.
+/// Writes a folder that transformers opens, or peft where the model has an adapter (f32 by default then). It is written
+/// beside and renamed, so at every moment `dir` is absent, the old folder or the new one whole. Throws Error, and
+/// leaves what is there, when `dir` holds a file that is not a model's.
 void save(const Model& model, const std::string& dir, const SaveOptions& options = {});
 
 /// The same files into a folder that is there already, each whole or not at all: for who makes the folder appear whole
 /// himself (a trainer's checkpoint).
 void write_files(const Model& model, const std::string& dir, const SaveOptions& options = {});
 
-/// A copy whose parameters are not trainable: the reference policy.
+/// A copy, with the adapter if there is one, whose parameters are not trainable: the reference policy.
 Model clone(const Model& model);
 
 }  // namespace tenon::models

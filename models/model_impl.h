@@ -4,14 +4,20 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "decoder.h"
+#include "lora.h"
 #include "model.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 namespace tenon::models {
+
+constexpr const char* kLoraA = ".lora_A.weight";  // behind the path of a linear layer, in the store as in files
+constexpr const char* kLoraB = ".lora_B.weight";
+inline bool is_lora_name(const std::string& name) { return name.ends_with(kLoraA) || name.ends_with(kLoraB); }
 
 struct Model::Impl {
   Impl(ModelConfig config_in, DType dtype_in, Device device_in, bool trainable)
@@ -23,10 +29,19 @@ struct Model::Impl {
   ModelConfig config;
   DType dtype;
   Device device;
-  ParamStore params;
+  ParamStore params{/*zero=*/false};  // whoever makes a model assigns every parameter
   Decoder decoder;
   std::map<std::string, std::string> files;
   std::string source_dir;
+  uint64_t loaded_version = 0;      // weights_version() when source_dir held the very same weights
+  std::optional<LoraOptions> lora;  // of the adapter, if there is one
+
+  /// Changes with every change of a weight that is no adapter's.
+  uint64_t weights_version() const {
+    uint64_t sum = 0;
+    for (const auto& p : params.all()) sum += is_lora_name(p->name()) ? 0 : p->version();
+    return sum;
+  }
 
   // Made from `files` on first use.
   std::mutex text_mutex;
@@ -42,6 +57,9 @@ struct ModelAccess {
   static Model::Impl& impl(Model& model) { return *model.impl_; }
   static const Model::Impl& impl(const Model& model) { return *model.impl_; }
 };
+
+/// The stream of random numbers of a parameter, from its name: its weights do not depend on which others there are.
+uint64_t stream_of(const std::string& name);
 
 /// Files beside the weights that belong to a model's folder (tokenizer, chat template, generation settings).
 bool is_companion_file(const std::string& name);

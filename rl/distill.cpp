@@ -51,12 +51,14 @@ void DistillOptions::validate() const {
   check(max_steps > 0 || num_train_epochs > 0, "one of max_steps {} and num_train_epochs {} must be positive",
         max_steps, num_train_epochs);
   trainer_options(*this).validate();
+  lora.validate();
 }
 
 DistillTrainer::DistillTrainer(models::Model& student, models::Model& teacher, const SftDataset& data,
                                DistillOptions options)
     : model_(student), teacher_(teacher), options_(std::move(options)) {
   options_.validate();
+  prepare_lora(student, options_.lora, options_.seed, options_.router_bias_update_speed);
   check(student.config().vocab_size == teacher.config().vocab_size,
         "distill: the teacher's vocabulary has {} tokens, the student's {}", teacher.config().vocab_size,
         student.config().vocab_size);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "datasets.h"
+#include "lora_settings.h"
 #include "sft.h"
 #include "trainer.h"
 
@@ -41,6 +42,7 @@ struct DistillOptions {
   int64_t max_skipped_steps = 10;
   std::string output_dir;
   bool tensorboard = true;
+  LoraSettings lora;
 
   void validate() const;
 };
@@ -60,6 +62,7 @@ void describe(V& v, DistillOptions& o) {
   v.field("max_steps", o.max_steps, "optimizer steps; 0: as many as num_train_epochs makes");
   v.field("num_train_epochs", o.num_train_epochs, "passes over the examples");
   describe_training(v, o);
+  describe(v, o.lora);
 }
 
 class DistillTrainer : private Checkpointed {

@@ -83,6 +83,7 @@ void GrpoOptions::validate() const {
   check(max_steps > 0 || num_train_epochs > 0, "one of max_steps {} and num_train_epochs {} must be positive",
         max_steps, num_train_epochs);
   trainer_options(*this).validate();
+  lora.validate();
 }
 
 struct GrpoTrainer::StepResult {
@@ -93,6 +94,9 @@ struct GrpoTrainer::StepResult {
 GrpoTrainer::GrpoTrainer(models::Model& model, const PromptDataset& data, GrpoOptions options)
     : model_(model), data_(data), options_(std::move(options)) {
   options_.validate();
+  prepare_lora(model, options_.lora, options_.seed, options_.router_bias_update_speed);
+  check(!options_.sync_ref_model || !models::lora_of(model),
+        "sync_ref_model: the reference of an adapter is the model under it, which stays as it is");
   const text::Tokenizer& tokenizer = tokenizer_of(model);
   const int64_t context = model.config().max_position_embeddings;
   for (const Row& row : data.rows()) {
@@ -118,7 +122,7 @@ void GrpoTrainer::reward(WeightedReward reward) { rewards_.push_back(std::move(r
 
 void GrpoTrainer::train() {
   check(!rewards_.empty(), "grpo: there is no reward; add one with reward(name, function)");
-  if (options_.beta > 0) reference_.emplace(models::clone(model_));
+  if (options_.beta > 0 && !models::lora_of(model_)) reference_.emplace(models::clone(model_));
   const int64_t prompts_per_rollout = options_.generation_batch_size / options_.num_generations;
   const int64_t steps_per_rollout = options_.steps_per_generation * options_.num_iterations;
   const int64_t rollouts = total_steps(0, options_.num_train_epochs, data_.size(), prompts_per_rollout);
@@ -186,9 +190,12 @@ Metrics GrpoTrainer::sample_rollout(TrainingRun& run) {
   } else {
     rollout_->old_logprob = rollout_->sampled_logprob;
   }
-  if (reference_)
-    rollout_->ref_logprob =
-        completion_logprobs(*reference_, *rollout_, prompts_, temperature, false, options_.tokens_per_micro_batch);
+  if (options_.beta > 0) {
+    std::optional<models::WithoutLora> base;  // of an adapter, the reference is the model under it
+    if (!reference_) base.emplace(model_);
+    rollout_->ref_logprob = completion_logprobs(reference_ ? *reference_ : model_, *rollout_, prompts_, temperature,
+                                                false, options_.tokens_per_micro_batch);
+  }
   metrics.emplace_back("generation_time", generation_time);
   metrics.emplace_back("generation_tokens_per_second",
                        static_cast<double>(rollout_->tokens.size()) / std::max(generation_time, 1e-9));
@@ -343,9 +350,7 @@ void GrpoTrainer::save_files(const std::string& dir) const {
 }
 
 void GrpoTrainer::load_files(const std::string& dir) {
-  if (!reference_) return;
-  models::Model saved = models::load(dir + "/reference", {.device = model_.device(), .dtype = model_.dtype()});
-  copy_weights(*reference_, saved, dir + "/reference");
+  if (reference_) models::reload(*reference_, dir + "/reference");
 }
 
 }  // namespace tenon::rl

@@ -9,6 +9,7 @@
 
 #include "datasets.h"
 #include "grpo_loss.h"
+#include "lora_settings.h"
 #include "sample.h"
 #include "trainer.h"
 
@@ -68,6 +69,7 @@ struct GrpoOptions {
   int64_t max_skipped_steps = 10;
   std::string output_dir;
   bool tensorboard = true;
+  LoraSettings lora;
 
   void validate() const;
 };
@@ -119,6 +121,7 @@ void describe(V& v, GrpoOptions& o) {
   v.field("max_steps", o.max_steps, "optimizer steps; 0: as many as num_train_epochs makes");
   v.field("num_train_epochs", o.num_train_epochs, "passes over the prompts");
   describe_training(v, o);
+  describe(v, o.lora);
 }
 
 struct Rollout;
@@ -159,9 +162,9 @@ class GrpoTrainer : private Checkpointed {
   RunControl control_;
   std::vector<WeightedReward> rewards_;
   std::vector<std::vector<int32_t>> prompts_;  // tokens, by row
-  std::optional<models::Model> reference_;
-  std::unique_ptr<Rollout> rollout_;  // while there is one to train on
-  int64_t prompts_seen_ = 0;          // over the whole run: place in the data and key of the draws
+  std::optional<models::Model> reference_;     // none with an adapter: the model without it
+  std::unique_ptr<Rollout> rollout_;           // while there is one to train on
+  int64_t prompts_seen_ = 0;                   // over the whole run: place in the data and key of the draws
 };
 
 }  // namespace tenon::rl

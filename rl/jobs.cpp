@@ -366,10 +366,11 @@ void ModelOptions::validate() const {
 
 models::Model open_model(const ModelOptions& options) {
   check(!options.model.empty(), "no model: set model to a Hugging Face folder");
-  models::LoadOptions load{.device = device_from(options.device), .dtype = {}};
+  models::LoadOptions load{.device = device_from(options.device), .dtype = {}, .adapter = options.adapter};
   if (!options.dtype.empty()) load.dtype = dtype_from_name(options.dtype);
   models::Model whole = models::load(options.model, load);
   if (options.layers.empty()) return whole;
+  check(!models::lora_of(whole), "layers: {} has an adapter; merge it first (tenon merge)", options.model);
 
   models::ModelConfig config = whole.config();
   for (const int64_t layer : options.layers) {

@@ -24,7 +24,8 @@
 namespace tenon::rl {
 
 struct ModelOptions {
-  std::string model;  // a Hugging Face folder; for pretrain also none
+  std::string model;  // a Hugging Face folder, or an adapter's; for pretrain also none
+  std::string adapter;
   std::string device = "auto";
   std::string dtype;
   std::vector<int64_t> layers;
@@ -35,12 +36,13 @@ struct ModelOptions {
 
 template <class V>
 void describe(V& v, ModelOptions& o) {
-  v.field("model", o.model, "folder of the model to start from");
+  v.field("model", o.model, "folder of the model to start from, or of a LoRA adapter, which names its base");
+  v.field("adapter", o.adapter, "folder of a LoRA adapter to put on the model");
   v.choice("device", o.device, {"auto", "cpu", "cuda"}, "where to compute; auto: a GPU where there is one");
   v.choice("dtype", o.dtype, {"", "f32", "bf16"}, "type of weights and activations; empty: as the folder has it");
   v.field("layers", o.layers,
           "keep only these layers of the model: a shallower student that starts from its teacher; empty: all");
-  v.field("output", o.output, "folder of the trained model; empty: output_dir/model");
+  v.field("output", o.output, "folder of the trained model, or of its adapter; empty: output_dir/model");
 }
 
 /// A model as the settings say. Error for a missing folder, and for layers that it has not.

@@ -5,6 +5,7 @@
 
 #include "../runtime/check.h"
 #include "../runtime/files.h"
+#include "../runtime/nearest_name.h"
 #include "jobs_toml.h"
 
 namespace tenon::rl {

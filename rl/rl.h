@@ -17,6 +17,7 @@
 #include "grpo.h"
 #include "grpo_loss.h"
 #include "jobs.h"
+#include "lora_settings.h"
 #include "metrics.h"
 #include "pretrain.h"
 #include "progress.h"

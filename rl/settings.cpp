@@ -7,6 +7,7 @@
 
 #include "../runtime/check.h"
 #include "../runtime/files.h"
+#include "../runtime/nearest_name.h"
 
 namespace tenon::rl {
 namespace {
@@ -103,21 +104,6 @@ std::vector<std::string> split_list(std::string_view text) {
   return out;
 }
 
-size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
-}
-
 bool word_in(std::string_view text, std::string_view word) {
   const auto part = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; };
   for (size_t at = text.find(word); at != std::string_view::npos; at = text.find(word, at + 1)) {
@@ -140,21 +126,6 @@ std::vector<T> parse_list(const SettingField& field, std::string_view text, cons
 }
 
 }  // namespace
-
-std::string nearest_name(std::string_view name, const std::vector<std::string>& known) {
-  std::string best;
-  size_t best_distance = std::max<size_t>(2, name.size() / 2) + 1;
-  for (const std::string& candidate : known) {
-    size_t distance = edit_distance(name, candidate);
-    // 'lr' means learning_rate no more than lora_r; but a known name that contains the given one is a good guess.
-    if (name.size() >= 4 && candidate.find(name) != std::string::npos) distance = std::min<size_t>(distance, 2);
-    if (distance < best_distance) {
-      best_distance = distance;
-      best = candidate;
-    }
-  }
-  return best;
-}
 
 std::string SettingField::type() const {
   if (!choice.names.empty()) {

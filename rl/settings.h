@@ -137,7 +137,4 @@ class Settings {
   std::vector<std::string> ignored_;
 };
 
-/// The name among `known` closest to `name` by edit distance, empty when none is near.
-std::string nearest_name(std::string_view name, const std::vector<std::string>& known);
-
 }  // namespace tenon::rl

@@ -7,6 +7,7 @@
 
 #include "../runtime/check.h"
 #include "../runtime/files.h"
+#include "../runtime/nearest_name.h"
 
 namespace tenon::rl {
 

@@ -22,6 +22,7 @@ void SftOptions::validate() const {
         max_steps, num_train_epochs);
   check(eval_steps >= 0, "eval_steps {} must not be negative", eval_steps);
   trainer_options(*this).validate();
+  lora.validate();
 }
 
 int64_t length_limit(int64_t max_length, const models::Model& model) {
@@ -33,6 +34,7 @@ int64_t length_limit(int64_t max_length, const models::Model& model) {
 SftTrainer::SftTrainer(models::Model& model, const SftDataset& data, SftOptions options)
     : model_(model), options_(std::move(options)) {
   options_.validate();
+  prepare_lora(model, options_.lora, options_.seed, options_.router_bias_update_speed);
   examples_ = tokenize(data);
 }
 

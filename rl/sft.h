@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "datasets.h"
+#include "lora_settings.h"
 #include "supervised.h"
 #include "trainer.h"
 
@@ -34,6 +35,7 @@ struct SftOptions {
   int64_t max_skipped_steps = 10;
   std::string output_dir;
   bool tensorboard = true;
+  LoraSettings lora;
 
   void validate() const;
 };
@@ -50,6 +52,7 @@ void describe(V& v, SftOptions& o) {
   v.field("eval_steps", o.eval_steps,
           "the loss on the evaluation rows every so many steps, and before the first and after the last; 0: never");
   describe_training(v, o);
+  describe(v, o.lora);
 }
 
 /// max_length, or what the model can take.

@@ -27,16 +27,6 @@ Schedule schedule_of(const TrainerOptions& o, int64_t total_steps) {
 
 }  // namespace
 
-void copy_weights(models::Model& to, models::Model& from, const std::string& where) {
-  check(to.params().all().size() == from.params().all().size(), "{}: the checkpoint has {} parameters, the model {}",
-        where, from.params().all().size(), to.params().all().size());
-  for (const auto& p : to.params().all()) p->assign(from.params().at(p->name()).value());
-  for (const auto& [name, tensor] : to.params().buffers()) {
-    ops::copy_into(*tensor, from.params().buffer(name));
-    tensor->bump_version();
-  }
-}
-
 void TrainerOptions::validate() const {
   check(learning_rate >= 0 && std::isfinite(learning_rate), "learning_rate {} must not be negative", learning_rate);
   check(warmup_ratio >= 0 && warmup_ratio <= 1, "warmup_ratio {} must be in [0, 1]", warmup_ratio);
@@ -226,10 +216,7 @@ void TrainingRun::resume() {
   } catch (const Json::exception& e) {
     fail("{}/{}: {}", dir, kStateFile, e.what());
   }
-  {
-    models::Model saved = models::load(dir, {.device = model_.device(), .dtype = model_.dtype()});
-    copy_weights(model_, saved, dir);
-  }
+  models::reload(model_, dir);
   const Safetensors optimizer = Safetensors::open(dir + "/" + kOptimizerFile);
   optimizer_.load_state(
       [&](const std::string& name) { return optimizer.contains(name) ? optimizer.tensor(name) : Tensor(); });

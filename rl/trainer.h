@@ -147,10 +147,6 @@ class Checkpointed {
   virtual void load_files(const std::string&) {}
 };
 
-/// Gives `to` every parameter and buffer of `from`, by name. Error naming `where` when they are not those of the same
-/// model.
-void copy_weights(models::Model& to, models::Model& from, const std::string& where);
-
 class TrainingRun {
  public:
   /// `kind` names the trainer in messages and checkpoints. Opens the run folder (none when output_dir is empty) and

@@ -28,10 +28,11 @@ struct FormatName {
   std::string_view name;
   DType dtype;
 };
-constexpr FormatName kFormatNames[] = {{"F32", DType::f32},     {"BF16", DType::bf16}, {"F16", DType::f16},
-                                       {"I32", DType::i32},     {"I64", DType::i64},   {"U8", DType::u8},
-                                       {"BOOL", DType::boolean}};
+constexpr FormatName kFormatNames[] = {{"F32", DType::f32},      {"BF16", DType::bf16}, {"F16", DType::f16},
+                                       {"I32", DType::i32},      {"I64", DType::i64},   {"U8", DType::u8},
+                                       {"BOOL", DType::boolean}, {"F8_E4M3", DType::u8}};
 
+// The first that fits: U8 for u8.
 std::string_view format_name(DType dtype) {
   for (const auto& known : kFormatNames)
     if (known.dtype == dtype) return known.name;
@@ -93,8 +94,10 @@ std::pair<SafetensorsEntry, Extent> parse_entry(const std::string& name, const J
   check(dtype.is_string(), "{}: tensor {}: the dtype is no text", path, name);
   const auto* known = std::find_if(std::begin(kFormatNames), std::end(kFormatNames),
                                    [&](const FormatName& f) { return f.name == dtype.get_ref<const std::string&>(); });
-  check(known != std::end(kFormatNames), "{}: tensor {} is {}; only F32, BF16, F16, I32, I64, U8 and BOOL are read",
-        path, name, dtype.get_ref<const std::string&>());
+  check(known != std::end(kFormatNames),
+        "{}: tensor {} is {}; only F32, BF16, F16, F8_E4M3, I32, I64, U8 and BOOL are read", path, name,
+        dtype.get_ref<const std::string&>());
+  entry.format = known->name;
   entry.dtype = known->dtype;
 
   check(shape.is_array(), "{}: tensor {}: the shape is no list", path, name);
@@ -199,6 +202,19 @@ Tensor Safetensors::tensor(const std::string& name) const {
     return copy;
   }
   return Tensor::borrow(data, entry.shape, entry.dtype, Device::cpu(), file_);
+}
+
+void Safetensors::give_back(const std::string& name) const {
+  const auto it = file_->index.find(name);
+  check(it != file_->index.end(), "{}: there is no tensor {}", file_->path, name);
+  const SafetensorsEntry& entry = file_->entries[it->second];
+  // Whole pages only: what shares one with a neighbour may have been written to.
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto first = reinterpret_cast<uintptr_t>(file_->data[it->second]);
+  const uintptr_t begin = (first + page - 1) / page * page,
+                  end = (first + static_cast<size_t>(entry.shape.numel()) * size_of(entry.dtype)) / page * page;
+  if (begin < end)
+    ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);  // where it fails, memory stays
 }
 
 void save_safetensors(const std::string& path, const NamedTensors& tensors,

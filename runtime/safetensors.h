@@ -18,7 +18,8 @@ namespace tenon {
 
 struct SafetensorsEntry {
   std::string name;
-  DType dtype = DType::f32;
+  std::string format;        // the element type as the file says it: "BF16"
+  DType dtype = DType::f32;  // of tensor(); F8_E4M3 comes as its codes, u8
   Shape shape;
 };
 
@@ -35,9 +36,13 @@ class Safetensors {
   /// In the order of the file.
   const std::vector<SafetensorsEntry>& entries() const;
   bool contains(const std::string& name) const;
-  /// A view of the mapped file, which it keeps open; it is not to be written to. Throws Error when there is no such
-  /// tensor.
+  /// A view of the mapped file, which it keeps open. Writing into it changes the pages of this process, never the file;
+  /// other tensors taken of the same name see it. The file may be replaced meanwhile, but not be overwritten in place
+  /// or cut. Throws Error when there is no such tensor.
   Tensor tensor(const std::string& name) const;
+  /// The memory of a tensor that nobody has written to goes back to the system; who reads it again reads the file
+  /// again.
+  void give_back(const std::string& name) const;
   const std::map<std::string, std::string>& metadata() const;
 
  private:
@@ -62,8 +67,11 @@ class ShardedSafetensors {
   bool contains(const std::string& name) const;
   Tensor tensor(const std::string& name) const;
   SafetensorsEntry entry(const std::string& name) const;
+  void give_back(const std::string& name) const;
 
  private:
+  const std::pair<size_t, size_t>& place(const std::string& name) const;
+
   std::string dir_;
   std::vector<Safetensors> shards_;
   std::map<std::string, std::pair<size_t, size_t>> where_;  // name -> shard, entry

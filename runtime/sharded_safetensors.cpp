@@ -104,17 +104,20 @@ std::vector<std::string> ShardedSafetensors::names() const {
 
 bool ShardedSafetensors::contains(const std::string& name) const { return where_.contains(name); }
 
-SafetensorsEntry ShardedSafetensors::entry(const std::string& name) const {
+const std::pair<size_t, size_t>& ShardedSafetensors::place(const std::string& name) const {
   const auto it = where_.find(name);
   check(it != where_.end(), "{}: there is no tensor {}", dir_, name);
-  return shards_[it->second.first].entries()[it->second.second];
+  return it->second;
 }
 
-Tensor ShardedSafetensors::tensor(const std::string& name) const {
-  const auto it = where_.find(name);
-  check(it != where_.end(), "{}: there is no tensor {}", dir_, name);
-  return shards_[it->second.first].tensor(name);
+SafetensorsEntry ShardedSafetensors::entry(const std::string& name) const {
+  const auto [shard, entry] = place(name);
+  return shards_[shard].entries()[entry];
 }
+
+Tensor ShardedSafetensors::tensor(const std::string& name) const { return shards_[place(name).first].tensor(name); }
+
+void ShardedSafetensors::give_back(const std::string& name) const { shards_[place(name).first].give_back(name); }
 
 void save_sharded_safetensors(const std::string& dir, const NamedTensors& tensors, size_t max_shard_bytes) {
   check(max_shard_bytes > 0, "save {}: shards of 0 bytes", dir);

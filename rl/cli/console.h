@@ -41,5 +41,6 @@ void add_text_commands(CLI::App& app);      // tokenize render tokenizer
 void add_score_command(CLI::App& app);      // score
 void add_reward_command(CLI::App& app);     // reward
 void add_info_command(CLI::App& app);       // info
+void add_merge_command(CLI::App& app);      // merge
 
 }  // namespace tenon::cli

@@ -28,7 +28,8 @@ struct Options {
 };
 
 void add_options(CLI::App* command, Options& o) {
-  command->add_option("--model", o.model.model, "folder of the model")->required();
+  command->add_option("--model", o.model.model, "folder of the model, or of an adapter")->required();
+  command->add_option("--adapter", o.model.adapter, "folder of a LoRA adapter to put on the model");
   command->add_option("--device", o.model.device, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   command->add_option("--dtype", o.model.dtype, "f32 or bf16; default: as the folder has it")
       ->check(CLI::IsMember({"f32", "bf16"}));

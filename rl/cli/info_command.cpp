@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "../../models/config.h"
+#include "../../models/lora.h"
 #include "../../models/training_cost.h"
 #include "../../runtime/cpu.h"
 #include "../../runtime/files.h"
@@ -144,7 +145,7 @@ void info(const InfoOptions& given) {
   InfoOptions o = given;
   const bool file = std::filesystem::is_regular_file(o.model);
   const models::ModelConfig config =
-      file ? models::config_from_json(read_file(o.model), o.model) : models::load_config(o.model);
+      file ? models::config_from_json(read_file(o.model), o.model) : models::load_config(models::base_dir(o.model));
   o.setup.dtype = dtype_from_name(o.dtype);
   if (o.setup.sequence_length == 0) o.setup.sequence_length = std::min<int64_t>(4096, config.max_position_embeddings);
   if (o.setup.sequences == 0) o.setup.sequences = o.setup.ranks;

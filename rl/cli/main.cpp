@@ -62,6 +62,7 @@ int main(int argc, char** argv) {
   cli::add_score_command(app);
   cli::add_reward_command(app);
   cli::add_info_command(app);
+  cli::add_merge_command(app);
   try {
     cli::show_log();
     std::vector<std::string> words(argv + 1, argv + argc);

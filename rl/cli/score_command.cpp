@@ -74,7 +74,8 @@ void score(const Options& o) {
 void add_score_command(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("score", "log-probability of each token of a text, as JSON");
-  command->add_option("--model", options->model.model, "folder of the model")->required();
+  command->add_option("--model", options->model.model, "folder of the model, or of an adapter")->required();
+  command->add_option("--adapter", options->model.adapter, "folder of a LoRA adapter to put on the model");
   command->add_option("--device", options->model.device, "auto, cpu or cuda")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   command->add_option("--dtype", options->model.dtype, "f32 or bf16")->check(CLI::IsMember({"f32", "bf16"}));

@@ -1,7 +1,9 @@
 // tenon tokenize, tenon render, tenon tokenizer train: text to ids and back, conversations to text.
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "../../models/lora.h"
 #include "../../models/text/chat_template.h"
 #include "../../models/text/tokenizer.h"
 #include "../../models/text/train_bpe.h"
@@ -15,6 +17,11 @@ namespace tenon::cli {
 namespace {
 
 using OrderedJson = nlohmann::ordered_json;
+
+// Where the files of a model's text are: of an adapter that has none, beside its base.
+std::string text_dir(const std::string& model, const char* file) {
+  return std::filesystem::exists(model + "/" + file) ? model : models::base_dir(model);
+}
 
 struct TokenizeOptions {
   std::string model, text, ids;
@@ -34,7 +41,7 @@ std::vector<int32_t> ids_from(const std::string& text) {
 }
 
 void tokenize(const TokenizeOptions& o) {
-  const auto tokenizer = text::Tokenizer::load(o.model);
+  const auto tokenizer = text::Tokenizer::load(text_dir(o.model, "tokenizer.json"));
   if (!o.ids.empty()) {
     print(tokenizer->decode(ids_from(o.ids)) + "\n");
     return;
@@ -54,7 +61,7 @@ struct RenderOptions {
 };
 
 void render(const RenderOptions& o) {
-  const auto chat_template = text::ChatTemplate::load(o.model);
+  const auto chat_template = text::ChatTemplate::load(text_dir(o.model, "tokenizer_config.json"));
   text::TemplateVariables variables;
   for (const std::string& v : o.variables) {
     const size_t equals = v.find('=');

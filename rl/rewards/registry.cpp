@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "../../runtime/check.h"
+#include "../../runtime/nearest_name.h"
 #include "../settings.h"
 #include "../tasks/countdown.h"
 #include "exec_reward.h"

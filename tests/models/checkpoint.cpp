@@ -177,7 +177,7 @@ TEST(Checkpoint, EveryDisagreementIsInOneError) {
   std::string text = error_of_loading(dir);
   for (const char* part :
        {"2 missing", "model.layers.1.block_sparse_moe.experts.3.w2.weight", "model.norm.weight", "1 unexpected",
-        "model.layers.2.input_layernorm.weight", "2 of wrong shape or dtype", "lm_head.weight", "63", "i32"}) {
+        "model.layers.2.input_layernorm.weight", "2 of wrong shape or dtype", "lm_head.weight", "63", "I32"}) {
     EXPECT_NE(text.find(part), std::string::npos) << part << " in: " << text;
   }
   EXPECT_EQ(text.find("inv_freq"), std::string::npos);
