@@ -161,13 +161,13 @@ Parameter& ParamStore::create(std::string name, const Shape& shape, DType dtype,
                               bool trainable) {
   check(!find(name), "parameter '{}' is there already", name);
   parameters_.push_back(std::make_unique<Parameter>(std::move(name), shape, dtype, device, group, trainable, zero_));
+  by_name_.emplace(parameters_.back()->name(), parameters_.back().get());
   return *parameters_.back();
 }
 
 Parameter* ParamStore::find(std::string_view name) const {
-  for (auto& p : parameters_)
-    if (p->name() == name) return p.get();
-  return nullptr;
+  const auto found = by_name_.find(name);
+  return found == by_name_.end() ? nullptr : found->second;
 }
 
 Parameter& ParamStore::at(std::string_view name) const {
@@ -180,9 +180,9 @@ Parameter& ParamStore::at(std::string_view name) const {
 }
 
 void ParamStore::remove(std::string_view name) {
-  const size_t before = parameters_.size();
-  std::erase_if(parameters_, [&](const auto& p) { return p->name() == name; });
-  check(parameters_.size() < before, "there is no parameter '{}' to remove", name);
+  const Parameter* gone = &at(name);
+  by_name_.erase(gone->name());
+  std::erase_if(parameters_, [&](const auto& p) { return p.get() == gone; });
 }
 
 Tensor& ParamStore::create_buffer(std::string name, const Shape& shape, Device device) {

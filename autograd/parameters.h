@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -143,6 +144,7 @@ class ParamStore {
  private:
   bool zero_;
   std::vector<std::unique_ptr<Parameter>> parameters_;
+  std::unordered_map<std::string_view, Parameter*> by_name_;  // keys are the parameters' own names
   std::vector<std::pair<std::string, std::unique_ptr<Tensor>>> buffers_;
 };
 

@@ -92,6 +92,12 @@ void Faults::raise_if_any(const std::string& what) const {
 }
 
 void check_weights(const ShardedSafetensors& weights, const Model::Impl& model, const std::string& dir) {
+  int64_t needed = 0;
+  for (const auto& p : model.params.all()) needed += expert_name(p->name()) ? p->shape()[0] : 1;
+  const auto there = static_cast<int64_t>(weights.names().size());
+  // A list of what is missing is for people; a config that lies about its size would make one that fills the memory.
+  constexpr int64_t kListed = 1'000'000;
+  check(needed - there <= kListed, "{}: the config asks for {} tensors, the files have {}", dir, needed, there);
   Checker checker(weights, fp8_blocks(model.config, dir + "/config.json"));
   for (const auto& p : model.params.all()) {
     if (is_lora_name(p->name())) continue;
