@@ -87,7 +87,7 @@ Model load(const std::string& dir, const LoadOptions& options) {
   Model model = ModelAccess::make(std::move(config), dtype, options.device, true);
   Model::Impl& impl = ModelAccess::impl(model);
   check_weights(weights, impl, base);
-  read_weights(weights, impl, base);
+  read_weights(weights, impl, base, /*in_place=*/true);
   impl.files = read_companion_files(base);
   impl.source_dir = base;
   impl.loaded_version = impl.weights_version();
@@ -103,7 +103,8 @@ void reload(Model& model, const std::string& dir) {
   if (impl.lora) return reload_lora(model, dir);
   ShardedSafetensors weights = ShardedSafetensors::open_dir(dir);
   check_weights(weights, impl, dir);
-  read_weights(weights, impl, dir);
+  // A copy: the folder is a checkpoint that training will delete, and a mapping would keep its space on the disk.
+  read_weights(weights, impl, dir, /*in_place=*/false);
 }
 
 void write_files(const Model& model, const std::string& dir, const SaveOptions& options) {

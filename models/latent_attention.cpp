@@ -5,6 +5,7 @@
 #include "../autograd/indexing.h"
 #include "../autograd/norms.h"
 #include "../autograd/rope.h"
+#include "../ops/cast.h"
 #include "../ops/indexing.h"
 #include "../ops/latent_attention.h"
 #include "../ops/matmul.h"
@@ -43,7 +44,10 @@ Var LatentAttention::expanded(const Var& queries, const Latent& latent, const Te
 
 Tensor LatentAttention::absorbed(const Tensor& queries, const Latent& latent, const AttentionContext& context) const {
   const int64_t tokens = queries.dim(0);
-  const Tensor weight = kv_b.weight->value().view({num_heads, nope_dim + value_dim, kv_rank});
+  // An adapter on it is multiplied out: this form has no product with the weight that a low rank could be added to.
+  const Parameter& kv = *kv_b.weight;
+  const Tensor weight = (kv.low_rank() ? ops::cast(kv.effective_value(), kv.dtype()) : kv.value())
+                            .view({num_heads, nope_dim + value_dim, kv_rank});
   const Tensor for_keys = weight.slice(1, 0, nope_dim), for_values = weight.slice(1, nope_dim, nope_dim + value_dim);
 
   const Tensor stored[] = {latent.content.value(), latent.rotated.value().view({tokens, rope_dim})};

@@ -107,17 +107,20 @@ void check_weights(const ShardedSafetensors& weights, const Model::Impl& model, 
   checker.finish(model.config, dir + ": the weights are not those of the config");
 }
 
-void read_weights(const ShardedSafetensors& weights, Model::Impl& model, const std::string& dir) {
+void read_weights(const ShardedSafetensors& weights, Model::Impl& model, const std::string& dir, bool in_place) {
   const std::optional<Fp8Blocks> fp8 = fp8_blocks(model.config, dir + "/config.json");
   for (const auto& p : model.params.all()) {
     if (is_lora_name(p->name())) continue;
     for_files_of(*p, [&](const std::string& name, const Shape&, int64_t expert) {
       Tensor tensor = weights.tensor(name);
       if (is_fp8(weights.entry(name))) tensor = dequantize_fp8(tensor, weights.tensor(name + kScale), *fp8, p->dtype());
-      if (expert < 0)
-        p->adopt(tensor.to(model.device));
+      tensor = tensor.to(model.device);
+      if (expert >= 0)
+        p->assign_element(expert, tensor);
+      else if (in_place)
+        p->adopt(std::move(tensor));
       else
-        p->assign_element(expert, tensor.to(model.device));
+        p->assign(tensor);
       weights.give_back(name);
     });
   }

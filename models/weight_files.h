@@ -28,9 +28,10 @@ class Faults {
 /// in dtype (f32, bf16, f16, or F8_E4M3 where the config says so). An adapter is not looked for.
 void check_weights(const ShardedSafetensors& weights, const Model::Impl& model, const std::string& dir);
 
-/// Gives every parameter and buffer its value from files that check_weights found right. What has the model's dtype
-/// stays where it is, in the mapped file; pages of what was converted are given back.
-void read_weights(const ShardedSafetensors& weights, Model::Impl& model, const std::string& dir);
+/// Gives every parameter and buffer its value from files that check_weights found right. With `in_place`, what has the
+/// model's dtype stays where it is, in the mapped file; else all is copied into memory. Pages of what was copied or
+/// converted are given back.
+void read_weights(const ShardedSafetensors& weights, Model::Impl& model, const std::string& dir, bool in_place);
 
 /// The tensors of a model's files: experts one by one. f32 are the masters where there are any.
 NamedTensors tensors_of(const Model::Impl& model, DType dtype);

@@ -38,7 +38,7 @@ TEST_F(Cli, HelpOfEveryCommand) {
   const ProcessResult all = tenon({"--help"});
   EXPECT_EQ(all.exit_code, 0);
   for (const char* command : {"pretrain", "sft", "grpo", "distill", "eval", "sample", "generate", "chat", "tokenize",
-                              "render", "score", "reward", "info", "tokenizer", "r1"}) {
+                              "render", "score", "reward", "info", "merge", "tokenizer", "r1"}) {
     EXPECT_NE(all.output.find(command), std::string::npos) << command;
     const ProcessResult one = tenon({command, "--help"});
     EXPECT_EQ(one.exit_code, 0) << command;
@@ -139,6 +139,30 @@ TEST_F(Cli, AModelFromTheTaskToItsScores) {
                                     "countdown", "--num_samples", "2", "--max_new_tokens", "4"});
   EXPECT_EQ(eval.exit_code, 0) << eval.errors;
   EXPECT_EQ(nlohmann::json::parse(eval.output)["questions"], 4);
+
+  // An adapter's folder stands wherever a model's does.
+  testing::write_text(dir / "sft.jsonl", "{\"prompt\": \"<bos> use 9 6\", \"completion\": \"make 36\"}\n");
+  const ProcessResult sft =
+      tenon({"sft", "--model", model, "--data.path", dir / "sft.jsonl", "--output_dir", dir / "lora", "--max_steps",
+             "3", "--learning_rate", "0.1", "--lora_r", "2", "--lora_target_modules", "q_proj,down_proj"});
+  ASSERT_EQ(sft.exit_code, 0) << sft.errors;
+  const std::string adapter = dir / "lora/model";
+  const auto with = nlohmann::json::parse(tenon({"score", "--model", adapter, "--text", text}).output);
+  EXPECT_EQ(
+      nlohmann::json::parse(tenon({"score", "--model", model, "--adapter", adapter, "--text", text}).output)["sum"],
+      with["sum"]);
+  EXPECT_GT(std::abs(with["sum"].get<double>() - sum), 1e-3);
+  EXPECT_EQ(tenon({"tokenize", "--model", adapter, "--text", text}).output, ids.dump() + "\n");
+  EXPECT_EQ(nlohmann::json::parse(tenon({"info", adapter}).output)["vocab_size"], 82);
+  const ProcessResult merged = tenon({"merge", adapter, "--output", dir / "merged"});
+  EXPECT_EQ(merged.exit_code, 0) << merged.errors;
+  EXPECT_EQ(nlohmann::json::parse(merged.output)["r"], 2);
+  EXPECT_NEAR(nlohmann::json::parse(tenon({"score", "--model", dir / "merged", "--text", text}).output)["sum"],
+              with["sum"].get<double>(), 1e-4);
+  expect_error({"merge", model, "--output", dir / "merged"}, 1, "it is no adapter");
+  expect_error({"sft", "--model", model, "--data.path", dir / "sft.jsonl", "--output_dir", dir / "bad", "--lora_r", "2",
+                "--lora_target_modules", "q_prj"},
+               1, "did you mean `q_proj`?");
 }
 
 }  // namespace
