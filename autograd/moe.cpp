@@ -31,6 +31,14 @@ Var load_balancing_loss(const Var& logits, const Tensor& experts, int64_t num_ex
   });
 }
 
+Var sequence_balance_loss(const Var& logits, const Tensor& experts, const Tensor& cu_seqlens, ops::RouterScore score) {
+  auto [loss, load] = ops::sequence_balance_loss(logits.value(), experts, cu_seqlens, score);
+  return record("sequence_balance_loss", {logits}, loss,
+                [logits = logits.saved(), load = load, cu_seqlens = SavedTensor(cu_seqlens), score](GradContext& g) {
+                  g.add(0, ops::sequence_balance_loss_backward(g.dy(), logits, load, cu_seqlens, score));
+                });
+}
+
 Var router_z_loss(const Var& logits) {
   return record("router_z_loss", {logits}, ops::router_z_loss(logits.value()),
                 [logits = logits.saved()](GradContext& g) { g.add(0, ops::router_z_loss_backward(g.dy(), logits)); });

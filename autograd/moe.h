@@ -27,6 +27,7 @@ Var unpermute(const Var& y, const Var& weights, const ops::ExpertPlan& plan);
 
 /// f32 []: see ops/router_losses.h.
 Var load_balancing_loss(const Var& logits, const Tensor& experts, int64_t num_experts);
+Var sequence_balance_loss(const Var& logits, const Tensor& experts, const Tensor& cu_seqlens, ops::RouterScore score);
 Var router_z_loss(const Var& logits);
 
 }  // namespace tenon

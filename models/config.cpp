@@ -167,6 +167,7 @@ ModelConfig config_from_json(const std::string& text, const std::string& where) 
   c.pad_token_id = reader.integers("pad_token_id").empty() ? -1 : reader.integers("pad_token_id").front();
   c.eos_token_ids = reader.integers("eos_token_id");
   c.dtype = reader.text(reader.first_of({"dtype", "torch_dtype"}), "");
+  c.router_seq_aux_loss_coef = reader.number("router_seq_aux_loss_coef", 0);
   c.router_z_loss_coef = reader.number("router_z_loss_coef", 0);
   family.read(reader, c);
   check(c.experts_per_token >= 0 && c.experts_per_token <= 4096, "{}: `num_experts_per_tok` is {}, which no model has",
@@ -274,6 +275,7 @@ std::string config_to_json(const ModelConfig& c) {
     out["eos_token_id"] = c.eos_token_ids.size() == 1 ? json(c.eos_token_ids.front()) : json(c.eos_token_ids);
   }
   if (!c.dtype.empty()) out[out.contains("dtype") ? "dtype" : "torch_dtype"] = c.dtype;
+  if (c.router_seq_aux_loss_coef != 0) out["router_seq_aux_loss_coef"] = c.router_seq_aux_loss_coef;
   if (c.router_z_loss_coef != 0) out["router_z_loss_coef"] = c.router_z_loss_coef;
   if (!out.contains("use_cache")) out["use_cache"] = true;
   family.write(c, out);
@@ -314,8 +316,8 @@ void check_config(const ModelConfig& c, const std::string& where) {
           "{}: latent attention has as many key-value heads as heads; `num_key_value_heads` is {}, "
           "`num_attention_heads` {}",
           where, c.num_kv_heads, c.num_heads);
-    check(c.qk_norm == QkNorm::none && c.sliding_window == 0, "{}: latent attention knows neither norms of heads nor sliding windows",
-          where);
+    check(c.qk_norm == QkNorm::none && c.clip_qkv == 0 && c.sliding_window == 0,
+          "{}: latent attention knows neither norms of heads nor clipping nor sliding windows", where);
   }
   check(c.num_mtp_layers >= 0 && c.num_mtp_layers <= 16,
         "{}: {} modules that predict further tokens (`num_nextn_predict_layers`); up to 16 are supported", where,
@@ -350,7 +352,8 @@ void check_config(const ModelConfig& c, const std::string& where) {
           where, c.experts_per_token, best, c.num_experts / groups * best);
     check(std::isfinite(c.routing.scale) && c.routing.scale > 0, "{}: `routed_scaling_factor` is {}", where,
           c.routing.scale);
-    check(std::isfinite(c.router_aux_loss_coef) && std::isfinite(c.router_z_loss_coef),
+    check(std::isfinite(c.router_aux_loss_coef) && std::isfinite(c.router_seq_aux_loss_coef) &&
+              std::isfinite(c.router_z_loss_coef),
           "{}: coefficients of router losses must be finite", where);
   }
   // Products of the limits above stay below 2^63 tensor by tensor; the sum over layers and experts may not.

@@ -77,7 +77,8 @@ struct ModelConfig {
   bool shared_expert_gate = false;       // their result is multiplied by sigmoid(x w), a number a token (Qwen2-MoE)
   ops::RoutingOptions routing;
   bool routing_bias = false;  // e_score_correction_bias: takes part in choosing experts only
-  double router_aux_loss_coef = 0, router_z_loss_coef = 0;
+  // Coefficients of the router's losses (ops/router_losses.h): over all rows, of each sequence, of the logits' size.
+  double router_aux_loss_coef = 0, router_seq_aux_loss_coef = 0, router_z_loss_coef = 0;
 
   int64_t bos_token_id = -1, pad_token_id = -1;  // -1: none
   std::vector<int64_t> eos_token_ids;

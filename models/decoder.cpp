@@ -249,7 +249,8 @@ void Decoder::check_batch(const Batch& batch) const {
   }
 }
 
-void Decoder::add_router_losses(const std::vector<MoeOut>& moe, Forward& out) const {
+void Decoder::add_router_losses(const std::vector<MoeOut>& moe, const Tensor& cu_seqlens, const RouterLossCoefs& coefs,
+                                Forward& out) const {
   if (moe.empty()) return;
   // One loss over the rows of all layers together, as transformers computes it.
   std::vector<Var> logits;
@@ -261,10 +262,27 @@ void Decoder::add_router_losses(const std::vector<MoeOut>& moe, Forward& out) co
   Var all_logits = logits.size() == 1 ? logits[0] : concat(logits, 0);
   Tensor all_experts = experts.size() == 1 ? experts[0] : ops::concat(experts, 0);
   out.load_balancing = load_balancing_loss(all_logits, all_experts, config_.num_experts);
-  out.router_loss = scale(out.load_balancing, static_cast<float>(config_.router_aux_loss_coef));
-  if (config_.router_z_loss_coef != 0)
-    out.router_loss =
-        add(out.router_loss, scale(router_z_loss(all_logits), static_cast<float>(config_.router_z_loss_coef)));
+  auto add_loss = [&](const Var& loss, double coef) {
+    const Var weighted = scale(loss, static_cast<float>(coef));
+    out.router_loss = out.router_loss.defined() ? add(out.router_loss, weighted) : weighted;
+  };
+  if (coefs.aux != 0) add_loss(out.load_balancing, coefs.aux);
+  if (coefs.seq_aux != 0) add_loss(sequence_balance(moe, cu_seqlens), coefs.seq_aux);
+  if (coefs.z != 0) add_loss(router_z_loss(all_logits), coefs.z);
+}
+
+// DeepSeek adds one such loss for every layer. What counts as chosen are the k best scores (arXiv 2412.19437 eq. 18):
+// without the bias that selects, without groups, whatever was replayed.
+Var Decoder::sequence_balance(const std::vector<MoeOut>& moe, const Tensor& cu_seqlens) const {
+  ops::RoutingOptions best = config_.routing;
+  best.n_group = best.topk_group = 1;
+  Var sum;
+  for (const MoeOut& m : moe) {
+    const Tensor experts = ops::route(m.logits.value(), nullptr, best).experts;
+    const Var loss = sequence_balance_loss(m.logits, experts, cu_seqlens, config_.routing.score);
+    sum = sum.defined() ? add(sum, loss) : loss;
+  }
+  return sum;
 }
 
 Forward Decoder::forward(const Batch& batch, const ForwardOptions& options) {
@@ -302,7 +320,11 @@ Forward Decoder::forward(const Batch& batch, const ForwardOptions& options) {
   out.hidden =
       rms_norm_residual(stream.x, stream.residual, final_norm_->var(), static_cast<float>(config_.rms_norm_eps)).y;
   if (options.hidden_states) options.hidden_states->push_back(out.hidden.value());
-  if (options.router_losses) add_router_losses(moe, out);
+  if (options.router_losses) {
+    const RouterLossCoefs own = {config_.router_aux_loss_coef, config_.router_seq_aux_loss_coef,
+                                 config_.router_z_loss_coef};
+    add_router_losses(moe, batch.attention.cu_seqlens, options.router_loss_coefs.value_or(own), out);
+  }
   return out;
 }
 

@@ -44,7 +44,9 @@ class Decoder {
                                 const ops::RopeTable& table, const Tensor* forced) const;
   void check_batch(const Batch& batch) const;
   const ops::RopeTable& rope_table_for(int64_t max_position);
-  void add_router_losses(const std::vector<MoeOut>& moe, Forward& out) const;
+  void add_router_losses(const std::vector<MoeOut>& moe, const Tensor& cu_seqlens, const RouterLossCoefs& coefs,
+                         Forward& out) const;
+  Var sequence_balance(const std::vector<MoeOut>& moe, const Tensor& cu_seqlens) const;
 
   const ModelConfig& config_;
   std::vector<Layer> layers_;

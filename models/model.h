@@ -55,18 +55,24 @@ struct Batch {
 Batch pack_sequences(std::span<const std::span<const int32_t>> sequences, Device device = Device::cpu());
 Batch pack_sequences(const std::vector<std::vector<int32_t>>& sequences, Device device = Device::cpu());
 
+/// Coefficients of the router's losses.
+struct RouterLossCoefs {
+  double aux = 0, seq_aux = 0, z = 0;
+};
+
 struct ForwardOptions {
   bool recompute =
       false;  // keep only each layer's input, run the layer again in the backward: less memory, a third more time
-  bool router_losses = false;  // compute Forward::router_loss
+  bool router_losses = false;                        // compute Forward::router_loss
+  std::optional<RouterLossCoefs> router_loss_coefs;  // instead of the config's
   std::vector<Tensor>* hidden_states =
       nullptr;  // written: the embeddings, then the stream after each layer, the last after the final norm
 };
 
 struct Forward {
   Var hidden;          // [tokens, hidden_size], after the final norm; the head's input
-  Var router_loss;     // [] f32: coefficients times load balancing and z-loss; undefined if not asked for or no MoE
-  Var load_balancing;  // [] f32 without its coefficient, for the log; undefined likewise
+  Var router_loss;     // [] f32: the losses times their coefficients; undefined if not asked for, no MoE, or all are 0
+  Var load_balancing;  // [] f32 without its coefficient, for the log; undefined if not asked for or no MoE
   std::vector<Tensor> expert_load;  // one a MoE layer: i32 [experts], tokens that each was sent
 };
 

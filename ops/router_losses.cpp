@@ -19,6 +19,13 @@ void check_dloss(const char* op, const Tensor& dloss, const Tensor& logits) {
   check(dloss.numel() == 1, "{}: dloss must be a single number, it is {}", op, dloss.shape());
 }
 
+void check_sequences(const char* op, const Tensor& cu_seqlens, const Tensor& logits) {
+  check_dtype(op, {"cu_seqlens", cu_seqlens}, DType::i32);
+  check_same_device(op, {{"logits", logits}, {"cu_seqlens", cu_seqlens}});
+  check(cu_seqlens.rank() == 1 && cu_seqlens.numel() >= 2, "{}: cu_seqlens must be [sequences + 1], it is {}", op,
+        cu_seqlens.shape());
+}
+
 }  // namespace
 
 LoadBalancing load_balancing_loss(const Tensor& logits, const Tensor& experts, int64_t num_experts) {
@@ -42,6 +49,34 @@ Tensor load_balancing_loss_backward(const Tensor& dloss, const Tensor& logits, c
   Tensor dlogits = Tensor::like(logits);
   on_device("load_balancing_loss_backward", logits.device(),
             [&] { cpu::load_balancing_loss_backward(dlogits, dloss, logits, load); });
+  return dlogits;
+}
+
+SequenceBalance sequence_balance_loss(const Tensor& logits, const Tensor& experts, const Tensor& cu_seqlens,
+                                      RouterScore score) {
+  check_logits("sequence_balance_loss", logits);
+  check_dtype("sequence_balance_loss", {"experts", experts}, DType::i32);
+  check_same_device("sequence_balance_loss", {{"logits", logits}, {"experts", experts}});
+  check_sequences("sequence_balance_loss", cu_seqlens, logits);
+  check(experts.rank() == 2 && experts.dim(0) == logits.dim(0) && experts.dim(1) > 0,
+        "sequence_balance_loss: logits {} and experts {} do not fit", logits.shape(), experts.shape());
+  SequenceBalance result{Tensor::empty({}, DType::f32, logits.device()),
+                         Tensor::empty({cu_seqlens.numel() - 1, logits.dim(1)}, DType::i32, logits.device())};
+  on_device("sequence_balance_loss", logits.device(),
+            [&] { cpu::sequence_balance_loss(result, logits, experts, cu_seqlens, score); });
+  return result;
+}
+
+Tensor sequence_balance_loss_backward(const Tensor& dloss, const Tensor& logits, const Tensor& load,
+                                      const Tensor& cu_seqlens, RouterScore score) {
+  check_logits("sequence_balance_loss_backward", logits);
+  check_dloss("sequence_balance_loss_backward", dloss, logits);
+  check_dtype("sequence_balance_loss_backward", {"load", load}, DType::i32);
+  check_sequences("sequence_balance_loss_backward", cu_seqlens, logits);
+  check_shape("sequence_balance_loss_backward", {"load", load}, {cu_seqlens.numel() - 1, logits.dim(1)});
+  Tensor dlogits = Tensor::like(logits);
+  on_device("sequence_balance_loss_backward", logits.device(),
+            [&] { cpu::sequence_balance_loss_backward(dlogits, dloss, logits, load, cu_seqlens, score); });
   return dlogits;
 }
 

@@ -112,8 +112,7 @@ DistillTrainer::StepLoss DistillTrainer::distill_step(TrainingRun& run,
       NoGrad no_grad;
       teacher_hidden = ops::gather_rows(teacher_.forward(micro.batch).hidden.value(), rows);
     }
-    const models::Forward f = model_.forward(
-        micro.batch, {.recompute = options_.gradient_checkpointing, .router_losses = model_.config().is_moe()});
+    const models::Forward f = model_.forward(micro.batch, forward_options(model_.config(), trainer_options(options_)));
     const Var hidden = gather_rows(f.hidden, rows);
     const Tensor weight =
         Tensor::full({micro.learned}, 1.0f / static_cast<float>(learned), DType::f32, model_.device());

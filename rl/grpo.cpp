@@ -261,17 +261,21 @@ GrpoTrainer::StepResult GrpoTrainer::update(TrainingRun& run) {
            (rollout.advantage[i] == 0 && options_.beta == 0);
   });
   std::vector<int64_t> lengths;
-  for (int64_t i : samples) lengths.push_back(input_length(rollout, i, prompts_));
+  int64_t tokens = 0;
+  for (int64_t i : samples) tokens += lengths.emplace_back(input_length(rollout, i, prompts_));
 
+  const models::ForwardOptions forward = forward_options(model_.config(), trainer_options(options_));
   StepResult result;
   for (auto [begin, end] : micro_batches(lengths, options_.tokens_per_micro_batch)) {
     const auto part = std::span(samples).subspan(begin, end - begin);
     CompletionBatch micro = pack_completions(rollout, part, prompts_, model_.device());
     if (!micro.routes.layers.empty()) micro.batch.replay_routes = &micro.routes;
     GrpoLoss loss(options, completion_tokens(rollout, part, options_.mask_truncated_completions), scale);
-    const models::Forward f = model_.forward(micro.batch, {.recompute = options_.gradient_checkpointing});
+    const models::Forward f = model_.forward(micro.batch, forward);
     const Var hidden = gather_rows(f.hidden, micro.rows);
-    const Var value = completion_loss(hidden, micro.targets, loss);
+    Var value = completion_loss(hidden, micro.targets, loss);
+    if (f.router_loss.defined())
+      value = add(value, tenon::scale(f.router_loss, static_cast<float>(micro.tokens) / static_cast<float>(tokens)));
     result.loss += value.value().item<float>();
     result.sums.add(loss.sums());
     run.count_tokens(micro.tokens);

@@ -40,7 +40,7 @@ MetricsLine parse_line(const std::string& line, const std::string& where) {
     const Json object = Json::parse(line);
     out.step = object.at("step").get<int64_t>();
     for (const auto& [name, value] : object.items()) {
-      if (name == "step") continue;
+      if (name == "step" || value.is_array()) continue;
       out.values.emplace_back(name, value.is_number() ? value.get<double>() : std::numeric_limits<double>::quiet_NaN());
     }
   } catch (const Json::exception& e) {
@@ -61,10 +61,12 @@ void for_lines(const std::string& text, F&& f) {
 
 }  // namespace
 
-std::string metrics_json(int64_t step, const Metrics& metrics) {
+std::string metrics_json(int64_t step, const Metrics& metrics, const MetricTables& tables) {
   Json object;
   object["step"] = step;
   add_values(object, metrics);
+  for (const auto& [name, rows] : tables)
+    if (!rows.empty()) object[name] = rows;
   return dump(object);
 }
 
@@ -85,8 +87,8 @@ MetricsWriter::~MetricsWriter() = default;
 MetricsWriter::MetricsWriter(MetricsWriter&&) noexcept = default;
 MetricsWriter& MetricsWriter::operator=(MetricsWriter&&) noexcept = default;
 
-void MetricsWriter::log(int64_t step, const Metrics& metrics) {
-  lines_->write(metrics_json(step, metrics));
+void MetricsWriter::log(int64_t step, const Metrics& metrics, const MetricTables& tables) {
+  lines_->write(metrics_json(step, metrics, tables));
   if (events_) {
     events_->scalars(step, metrics);
     events_->flush();  // a reader may be watching, and a run may be killed

@@ -18,6 +18,9 @@ namespace tenon::rl {
 /// Values of one step under TRL's names, in the order they are written. A non-finite value is written as null.
 using Metrics = std::vector<std::pair<std::string, double>>;
 
+/// Tables of one step, for metrics.jsonl alone: name and rows, such as the load of each expert of each layer.
+using MetricTables = std::vector<std::pair<std::string, std::vector<std::vector<int64_t>>>>;
+
 struct LoggedCompletion {
   std::string prompt, completion;
   std::vector<std::pair<std::string, double>> values;  // rewards by name, advantage, ...
@@ -34,7 +37,8 @@ class MetricsWriter {
   MetricsWriter(MetricsWriter&&) noexcept;
   MetricsWriter& operator=(MetricsWriter&&) noexcept;
 
-  void log(int64_t step, const Metrics& metrics);
+  /// Empty tables are left out.
+  void log(int64_t step, const Metrics& metrics, const MetricTables& tables = {});
   /// Writes completions/step_N.jsonl whole.
   void log_completions(int64_t step, const std::vector<LoggedCompletion>& completions);
   void flush();
@@ -50,10 +54,11 @@ struct MetricsLine {
   int64_t step = 0;
   Metrics values;
 };
-/// Reads metrics.jsonl; a torn last line is left out, any other malformed line is an Error with file and line.
+/// Reads metrics.jsonl, without its tables; a torn last line is left out, any other malformed line is an Error with
+/// file and line.
 std::vector<MetricsLine> read_metrics(const std::string& path);
 
 /// JSON text of a metrics line: {"step": 12, "loss": 0.5}.
-std::string metrics_json(int64_t step, const Metrics& metrics);
+std::string metrics_json(int64_t step, const Metrics& metrics, const MetricTables& tables = {});
 
 }  // namespace tenon::rl

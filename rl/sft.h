@@ -28,6 +28,7 @@ struct SftOptions {
   int64_t tokens_per_micro_batch = 4096;
   bool gradient_checkpointing = false;
   double router_bias_update_speed = 0;
+  double router_aux_loss_coef = -1, router_seq_aux_loss_coef = -1, router_z_loss_coef = -1;
   uint64_t seed = 42;
   int64_t logging_steps = 1;
   int64_t save_steps = 200;

@@ -116,8 +116,7 @@ SupervisedLoss supervised_step(models::Model& model, TrainingRun& run, const Tra
   SupervisedLoss out;
   for (auto [begin, end] : micro_batches(input_lengths(examples), options.tokens_per_micro_batch)) {
     const TokenBatch micro = pack_examples(examples.subspan(begin, end - begin), model.device());
-    const models::Forward f = model.forward(
-        micro.batch, {.recompute = options.gradient_checkpointing, .router_losses = model.config().is_moe()});
+    const models::Forward f = model.forward(micro.batch, forward_options(model.config(), options));
     const Tensor weight = Tensor::full({micro.tokens}, 1.0f / static_cast<float>(learned), DType::f32, model.device());
     Var loss = cross_entropy(f.hidden, model.head_weight(), micro.targets, &weight);
     const double share = static_cast<double>(micro.tokens) / static_cast<double>(tokens);

@@ -41,7 +41,22 @@ void TrainerOptions::validate() const {
   check(save_steps >= 0, "save_steps {} must not be negative", save_steps);
   check(save_total_limit >= 0, "save_total_limit {} must not be negative", save_total_limit);
   check(max_skipped_steps >= 0, "max_skipped_steps {} must not be negative", max_skipped_steps);
+  for (const auto& [name, value] : {std::pair{"router_aux_loss_coef", router_aux_loss_coef},
+                                    {"router_seq_aux_loss_coef", router_seq_aux_loss_coef},
+                                    {"router_z_loss_coef", router_z_loss_coef}})
+    check(std::isfinite(value), "{} {} must be finite", name, value);
   check(router_bias_update_speed >= 0, "router_bias_update_speed {} must not be negative", router_bias_update_speed);
+}
+
+models::ForwardOptions forward_options(const models::ModelConfig& config, const TrainerOptions& o) {
+  models::ForwardOptions out{.recompute = o.gradient_checkpointing};
+  if (!config.is_moe()) return out;
+  auto chosen = [](double setting, double own) { return setting < 0 ? own : setting; };
+  out.router_losses = true;
+  out.router_loss_coefs = {chosen(o.router_aux_loss_coef, config.router_aux_loss_coef),
+                           chosen(o.router_seq_aux_loss_coef, config.router_seq_aux_loss_coef),
+                           chosen(o.router_z_loss_coef, config.router_z_loss_coef)};
+  return out;
 }
 
 int64_t TrainerState::integer(const std::string& name) const {
@@ -112,11 +127,13 @@ void TrainingRun::finish_step(double loss, Metrics metrics, const std::function<
 
   Metrics all = {{"loss", loss}, {"grad_norm", result.grad_norm}, {"learning_rate", rate}};
   all.insert(all.end(), metrics.begin(), metrics.end());
+  add_load_metrics(all);
   all.emplace_back("num_tokens", static_cast<double>(num_tokens_));
   all.emplace_back("skipped_steps", static_cast<double>(skipped_));
   all.emplace_back("step_time", seconds);
   all.emplace_back("tokens_per_second", static_cast<double>(step_tokens_) / std::max(seconds, 1e-9));
-  if (metrics_ && (step_ % options_.logging_steps == 0 || step_ == total_steps_ || measured)) metrics_->log(step_, all);
+  if (metrics_ && (step_ % options_.logging_steps == 0 || step_ == total_steps_ || measured))
+    metrics_->log(step_, all, {{"expert_load", expert_load_}});
   if (control_.progress) {
     if (result.skipped)
       control_.progress->message(fmt::format("step {}: {} is not finite, the step is skipped", step_,
@@ -162,6 +179,31 @@ void TrainingRun::update_router_bias() {
     if (!host.shares_storage(*bias)) ops::copy_into(*bias, host);
     bias->bump_version();
   }
+}
+
+// How far the busiest expert of a layer is above the mean, as a share of it (MaxVio of arXiv 2408.15664): of each
+// layer, their mean, and the worst.
+void TrainingRun::add_load_metrics(Metrics& metrics) const {
+  if (expert_load_.empty()) return;
+  Metrics layers;
+  double sum = 0, worst = 0;
+  size_t moe = 0;
+  for (int64_t layer = 0; layer < model_.config().num_layers && moe < expert_load_.size(); ++layer) {
+    if (!model_.config().is_moe_layer(layer)) continue;
+    double total = 0, most = 0;
+    for (int64_t l : expert_load_[moe]) {
+      total += static_cast<double>(l);
+      most = std::max(most, static_cast<double>(l));
+    }
+    const double violation = total > 0 ? most * static_cast<double>(expert_load_[moe].size()) / total - 1 : 0;
+    layers.emplace_back("expert_load/max_violation/layer_" + std::to_string(layer), violation);
+    sum += violation;
+    worst = std::max(worst, violation);
+    ++moe;
+  }
+  metrics.emplace_back("expert_load/max_violation", sum / static_cast<double>(moe));
+  metrics.emplace_back("expert_load/max_violation_worst", worst);
+  metrics.insert(metrics.end(), layers.begin(), layers.end());
 }
 
 void TrainingRun::log_start(const Metrics& metrics) {

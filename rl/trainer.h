@@ -45,6 +45,7 @@ struct TrainerOptions {
   int64_t tokens_per_micro_batch = 4096;
   bool gradient_checkpointing = false;
   double router_bias_update_speed = 0;
+  double router_aux_loss_coef = -1, router_seq_aux_loss_coef = -1, router_z_loss_coef = -1;
   uint64_t seed = 42;
   int64_t logging_steps = 1;
   int64_t save_steps = 100;
@@ -71,6 +72,9 @@ TrainerOptions trainer_options(const O& o) {
           .tokens_per_micro_batch = o.tokens_per_micro_batch,
           .gradient_checkpointing = o.gradient_checkpointing,
           .router_bias_update_speed = o.router_bias_update_speed,
+          .router_aux_loss_coef = o.router_aux_loss_coef,
+          .router_seq_aux_loss_coef = o.router_seq_aux_loss_coef,
+          .router_z_loss_coef = o.router_z_loss_coef,
           .seed = o.seed,
           .logging_steps = o.logging_steps,
           .save_steps = o.save_steps,
@@ -99,6 +103,15 @@ void describe_training(V& v, O& o) {
           "compute layers again in the backward instead of keeping their values");
   v.field("router_bias_update_speed", o.router_bias_update_speed,
           "step of the routing bias that balances experts (DeepSeek-V3); 0: leave it");
+  v.field("router_aux_loss_coef", o.router_aux_loss_coef,
+          "coefficient of the loss that balances experts over a micro-batch (Switch); negative: as the model's config "
+          "says");
+  v.field("router_seq_aux_loss_coef", o.router_seq_aux_loss_coef,
+          "coefficient of the loss that balances experts within each sequence (DeepSeek-V3); negative: as the model's "
+          "config says");
+  v.field(
+      "router_z_loss_coef", o.router_z_loss_coef,
+      "coefficient of the loss that keeps the router's logits small (ST-MoE); negative: as the model's config says");
   v.field("seed", o.seed, "seed of data order and sampling");
   v.field("logging_steps", o.logging_steps, "metrics are written every so many steps");
   v.field("save_steps", o.save_steps, "a checkpoint every so many steps; 0: at the end only");
@@ -108,6 +121,9 @@ void describe_training(V& v, O& o) {
   v.field("output_dir", o.output_dir, "folder of the run; none: nothing is written");
   v.field("tensorboard", o.tensorboard, "also write TensorBoard event files");
 }
+
+/// How a training step runs the model: recomputation, and for a mixture of experts the router's losses.
+models::ForwardOptions forward_options(const models::ModelConfig& config, const TrainerOptions& options);
 
 /// What the program around a run gives it; none of it is a setting.
 struct RunControl {
@@ -170,7 +186,7 @@ class TrainingRun {
   void log_start(const Metrics& metrics);
   /// Tokens of the step, for num_tokens and tokens_per_second.
   void count_tokens(int64_t tokens) { step_tokens_ += tokens; }
-  /// Loads of the experts of a micro-batch (Forward::expert_load), for the routing bias.
+  /// Loads of the experts of a micro-batch (Forward::expert_load), for the routing bias and the log.
   void count_expert_load(const std::vector<Tensor>& load);
   /// Writes this step's completions where there is a run folder.
   void log_completions(const std::vector<LoggedCompletion>& completions);
@@ -185,6 +201,7 @@ class TrainingRun {
   void resume();
   void save();
   void update_router_bias();
+  void add_load_metrics(Metrics& metrics) const;
 
   models::Model& model_;
   TrainerOptions options_;

@@ -1,6 +1,8 @@
 // What the families of DeepSeek's make share (V2, V3, dots.llm1): latent attention and experts in their config.json.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "../../runtime/check.h"
 #include "family.h"
 
@@ -34,6 +36,14 @@ void read_deepseek_experts(const ConfigReader& json, const DeepseekExperts& defa
   config.routing.scale = static_cast<float>(json.number("routed_scaling_factor", defaults.scale));
   config.routing.n_group = static_cast<int>(bounded(json, "n_group", defaults.n_group, 1 << 16));
   config.routing.topk_group = static_cast<int>(bounded(json, "topk_group", defaults.topk_group, 1 << 16));
+  // DeepSeek's own classes train with this loss; without `seq_aux` it is of all rows, its shares summing to 1, not k.
+  if (json.has("aux_loss_alpha")) {
+    const double alpha = json.number("aux_loss_alpha", 0);
+    if (json.flag("seq_aux", true))
+      config.router_seq_aux_loss_coef = alpha;
+    else
+      config.router_aux_loss_coef = alpha / std::max<double>(1, static_cast<double>(config.experts_per_token));
+  }
   check(json.integer("moe_layer_freq", 1) == 1, "{}: `moe_layer_freq` other than 1 is not supported", json.where());
   const int64_t dense = json.integer("first_k_dense_replace", defaults.first_dense);
   for (int64_t i = 0; i < config.num_layers; ++i) config.moe_layer.push_back(i >= dense);
@@ -47,6 +57,10 @@ void write_deepseek_experts(const ModelConfig& config, nlohmann::json& json) {
           config.architecture, i, dense);
   }
   json["first_k_dense_replace"] = dense;
+  if (json.contains("aux_loss_alpha") && ConfigReader(json, "config").flag("seq_aux", true)) {
+    json["aux_loss_alpha"] = config.router_seq_aux_loss_coef;
+    json.erase("router_seq_aux_loss_coef");  // our name of it
+  }
   if (!config.is_moe()) return;  // the keys of experts stay as they were read
   check(config.shared_intermediate_size > 0 && config.shared_intermediate_size % config.moe_intermediate_size == 0,
         "{}: the shared experts' width {} must be a multiple of an expert's {}", config.architecture,

@@ -191,6 +191,9 @@ TEST(Ops, MixtureOfExperts) {
   const Tensor experts = route(Var(logits), nullptr, softmax2).experts;
   expect_gradients([&](auto& in) { return load_balancing_loss(in[0], experts, 4); }, {logits});
   expect_gradients([](auto& in) { return router_z_loss(in[0]); }, {logits});
+  const Tensor starts = Tensor::from_vector(std::vector<int32_t>{0, 1, 3});
+  for (auto score : {ops::RouterScore::softmax, ops::RouterScore::sigmoid})
+    expect_gradients([&](auto& in) { return sequence_balance_loss(in[0], experts, starts, score); }, {logits});
   const ops::ExpertPlan plan = ops::plan_experts(experts, 4);
   expect_gradients([&](auto& in) { return permute(in[0], plan); }, {normal({3, 5})});
   expect_gradients(

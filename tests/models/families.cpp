@@ -175,6 +175,54 @@ TEST_P(MoeFamilies, AuxiliaryLossAndItsGradients) {
 INSTANTIATE_TEST_SUITE_P(Zoo, MoeFamilies, ::testing::Values("mixtral", "qwen2_moe", "qwen3_moe", "olmoe"),
                          [](const auto& info) { return info.param; });
 
+// A sequence's loss is its own, whatever is packed beside it, and counts by its tokens.
+TEST(RouterLosses, EachSequenceIsBalancedByItself) {
+  const models::ForwardOptions options{.router_losses = true, .router_loss_coefs = models::RouterLossCoefs{0, 1, 0}};
+  for (const char* family : {"mixtral", "dots1", "deepseek_v3"}) {
+    models::Model model = models::load(oracle_dir(family));
+    const std::vector<std::vector<int32_t>> sequences = Oracle(family).sequences();
+    double expected = 0;
+    for (const auto& one : sequences) {
+      NoGrad no_grad;
+      expected += static_cast<double>(one.size()) / 48 *
+                  model.forward(models::pack_sequences({one}), options).router_loss.value().item<float>();
+    }
+    const models::Forward packed = model.forward(models::pack_sequences(sequences), options);
+    EXPECT_NEAR(packed.router_loss.value().item<float>(), expected, 1e-5) << family;
+    backward(packed.router_loss);
+    int routers = 0;
+    for (const auto& p : model.params().all())
+      if (p->name().ends_with(".gate.weight")) {
+        const std::vector<float> grad = floats(p->grad());
+        routers += std::any_of(grad.begin(), grad.end(), [](float g) { return g != 0; });
+      }
+    EXPECT_EQ(routers, model.config().num_moe_layers()) << family;
+  }
+}
+
+// Of one layer and one sequence, where no bias and no group chooses, it is the switch-style loss but for a factor k.
+TEST(RouterLosses, OfOneSequenceItIsTheSwitchLossOverK) {
+  models::ModelConfig config = models::load_config(oracle_dir("mixtral"));
+  config.num_layers = 1;
+  config.moe_layer = {true};
+  models::Model model = models::create(config, {.initializer = models::Initializer::fan_in});
+  NoGrad no_grad;
+  const models::Forward out =
+      model.forward(models::pack_sequences({Oracle("mixtral").sequences()[0]}),
+                    {.router_losses = true, .router_loss_coefs = models::RouterLossCoefs{0, 1, 0}});
+  EXPECT_NEAR(2 * out.router_loss.value().item<float>(), out.load_balancing.value().item<float>(), 1e-5);
+}
+
+// DeepSeek's own key for it.
+TEST(RouterLosses, DeepseekNamesItAuxLossAlpha) {
+  models::ModelConfig config = models::load_config(oracle_dir("deepseek_v2"));
+  EXPECT_EQ(config.router_seq_aux_loss_coef, 0.001);
+  config.router_seq_aux_loss_coef = 0.25;
+  const std::string text = models::config_to_json(config);
+  EXPECT_EQ(text.find("router_seq_aux_loss_coef"), std::string::npos);
+  EXPECT_EQ(models::config_from_json(text, "config.json").router_seq_aux_loss_coef, 0.25);
+}
+
 TEST(Routes, ReplayedRoutesAreTaken) {
   Oracle oracle("mixtral");
   models::Model model = models::load(oracle_dir("mixtral"));

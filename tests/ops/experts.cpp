@@ -111,6 +111,13 @@ TEST(RouterLosses, AgreeWithTransformers) {
   const Tensor gradient = ops::load_balancing_loss_backward(Tensor::full({}, 1, DType::f32), logits, load);
   for (int64_t i = 0; i < gradient.numel(); ++i) EXPECT_NEAR(gradient.data<float>()[i], expected[i], 1e-7);
   EXPECT_ERROR(ops::load_balancing_loss(logits, routing.experts, 5), "[30, 4]", "5 experts");
+  auto starts = [](std::vector<int32_t> values) { return Tensor::from_vector(values); };
+  auto balance = [&](const Tensor& cu_seqlens) {
+    return ops::sequence_balance_loss(logits, routing.experts, cu_seqlens, ops::RouterScore::softmax);
+  };
+  EXPECT_ERROR(balance(starts({0, 10, 29})), "29", "30");
+  EXPECT_ERROR(balance(starts({0, 10, 10, 30})), "sequence 1");
+  EXPECT_ERROR(balance(starts({0})), "[1]");
   EXPECT_ERROR(ops::router_z_loss(Tensor::zeros({0, 4}, DType::f32)), "[0, 4]");
 }
 

@@ -27,6 +27,7 @@ struct TinyOptions {
   int64_t layers = 2;
   DType dtype = DType::f32;
   uint64_t seed = 1;
+  double seq_aux_loss = 0;  // the model's own coefficient, with experts
 };
 
 inline models::Model tiny_model(const TinyOptions& o = {}) {
@@ -51,6 +52,7 @@ inline models::Model tiny_model(const TinyOptions& o = {}) {
     c.shared_intermediate_size = 16;
     c.routing = {.top_k = 2, .score = ops::RouterScore::sigmoid};
     c.routing_bias = true;
+    c.router_seq_aux_loss_coef = o.seq_aux_loss;
   }
   models::Model model =
       models::create(c, {.dtype = o.dtype, .seed = o.seed, .initializer = models::Initializer::fan_in});

@@ -1,15 +1,20 @@
 // The trainers on tiny models: they learn, they resume bit for bit, they stop and skip as they say.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <filesystem>
+#include <functional>
+#include <map>
+#include <numeric>
 
 #include "../../rl/distill.h"
 #include "../../rl/grpo.h"
 #include "../../rl/pretrain.h"
 #include "../../rl/sft.h"
 #include "../../runtime/error.h"
+#include "../../runtime/json.h"
 #include "../temp_dir.h"
 #include "tiny.h"
 
@@ -131,6 +136,72 @@ TEST(Pretrain, RouterBiasEvensOutTheLoad) {
       moved += b != 0;
     }
   EXPECT_GT(moved, 0);
+}
+
+// In every trainer, after one step: the bias of each expert fell where its load was above the mean, rose where below,
+// and the log holds loads and how far the busiest is above the mean.
+TEST(Experts, LoadsAreLoggedAndMoveTheBias) {
+  const TextDataset documents = sum_documents();
+  const SftDataset examples = sum_examples();
+  const PromptDataset prompts = sum_prompts();
+  models::Model teacher = tiny_model();
+  const std::map<std::string, std::function<void(models::Model&, const std::string&)>> trainers = {
+      {"pretrain",
+       [&](models::Model& model, const std::string& dir) {
+         PretrainTrainer(model, documents, {.max_steps = 1, .router_bias_update_speed = 0.125, .output_dir = dir})
+             .train();
+       }},
+      {"sft",
+       [&](models::Model& model, const std::string& dir) {
+         SftTrainer(model, examples, {.max_steps = 1, .router_bias_update_speed = 0.125, .output_dir = dir}).train();
+       }},
+      {"distill",
+       [&](models::Model& model, const std::string& dir) {
+         DistillTrainer(model, teacher, examples,
+                        {.max_steps = 1, .router_bias_update_speed = 0.125, .output_dir = dir})
+             .train();
+       }},
+      {"grpo", [&](models::Model& model, const std::string& dir) {
+         GrpoOptions options = grpo_options(dir, 1);
+         options.router_bias_update_speed = 0.125;
+         options.router_seq_aux_loss_coef = 0.01;
+         GrpoTrainer trainer(model, prompts, options);
+         trainer.reward("length", [](const Sample& s) { return static_cast<float>(s.completion_tokens.size()); });
+         trainer.train();
+       }}};
+  for (const auto& [name, train] : trainers) {
+    TempDir dir;
+    models::Model model = tiny_model({.experts = true});
+    train(model, dir / name);
+    const Json line = parse_json(read_text(dir / name + "/metrics.jsonl"), "metrics.jsonl");
+    const auto load = line.at("expert_load").get<std::vector<std::vector<double>>>();
+    ASSERT_EQ(load.size(), model.params().buffers().size()) << name;
+    double sum = 0;
+    for (size_t layer = 0; layer < load.size(); ++layer) {
+      const std::vector<float> bias = model.params().buffers()[layer].second->to_vector<float>();
+      const double mean = std::accumulate(load[layer].begin(), load[layer].end(), 0.0) / 4;
+      EXPECT_GT(mean, 0) << name;
+      for (size_t e = 0; e < 4; ++e)
+        EXPECT_EQ(bias[e], load[layer][e] > mean ? -0.125f : load[layer][e] < mean ? 0.125f : 0.0f) << name;
+      const double violation = *std::max_element(load[layer].begin(), load[layer].end()) / mean - 1;
+      EXPECT_NEAR(line.at("expert_load/max_violation/layer_" + std::to_string(layer)).get<double>(), violation, 1e-9);
+      sum += violation;
+    }
+    EXPECT_NEAR(line.at("expert_load/max_violation").get<double>(), sum / static_cast<double>(load.size()), 1e-9);
+    EXPECT_EQ(read_metrics(dir / name + "/metrics.jsonl").size(), 1u);  // tables are no metrics
+  }
+}
+
+TEST(Experts, CoefficientsAreSettingsOrTheModelsOwn) {
+  const TextDataset data = sum_documents();
+  auto weights = [&](double own, double setting) {
+    models::Model model = tiny_model({.experts = true, .seq_aux_loss = own});
+    PretrainTrainer(model, data, {.max_steps = 2, .router_seq_aux_loss_coef = setting}).train();
+    return weights_of(model);
+  };
+  EXPECT_EQ(weights(0.5, -1), weights(0, 0.5));
+  EXPECT_EQ(weights(0.5, 0), weights(0, -1));
+  EXPECT_NE(weights(0.5, -1), weights(0, -1));
 }
 
 TEST(Pretrain, DocumentsAreCutAndConcatenated) {
