@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "../runtime/check.h"
@@ -35,15 +34,14 @@ std::string fingerprint(const Completions& completions) {
 
 bool is_correct(float value) { return value >= 0.5f; }  // false for NaN
 
-// Whether the most frequent answer of a question is a correct one.
+// Whether the most frequent answer of a question is a correct one. An empty answer has no vote.
 bool vote(const std::vector<std::string>& answers, const std::vector<float>& correct) {
-  std::map<std::string, int> counts;
-  for (const std::string& a : answers) {
-    if (!a.empty()) ++counts[a];
-  }
+  const std::vector<size_t> groups = vote_groups(answers);
+  std::vector<int> counts(answers.size());
+  for (size_t i = 0; i < answers.size(); ++i) counts[groups[i]] += !answers[i].empty();
   size_t best = answers.size();
   for (size_t i = 0; i < answers.size(); ++i) {
-    if (!answers[i].empty() && (best == answers.size() || counts[answers[i]] > counts[answers[best]])) best = i;
+    if (!answers[i].empty() && (best == answers.size() || counts[groups[i]] > counts[groups[best]])) best = i;
   }
   return best < answers.size() && is_correct(correct[best]);
 }
@@ -174,7 +172,7 @@ EvalResult evaluate(models::Model& model, const PromptDataset& data, const EvalO
     std::vector<std::string> answers;
     const std::vector<float> marks(correct.begin() + static_cast<std::ptrdiff_t>(q * k),
                                    correct.begin() + static_cast<std::ptrdiff_t>((q + 1) * k));
-    for (size_t i = q * k; i < (q + 1) * k; ++i) answers.push_back(voted_answer(samples[i].completion));
+    for (size_t i = q * k; i < (q + 1) * k; ++i) answers.push_back(extract_answer(samples[i].completion).value_or(""));
     hits[q] = std::count_if(marks.begin(), marks.end(), is_correct);
     votes[q] = vote(answers, marks) ? 1.0 : 0.0;
   }

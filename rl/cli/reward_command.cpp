@@ -1,4 +1,5 @@
 // tenon reward: JSON lines with prompt, completion and columns in, a number a line out.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <memory>
@@ -41,16 +42,19 @@ void add_reward_command(CLI::App& app) {
   auto state = std::make_shared<State>();
   CLI::App* command =
       app.add_subcommand("reward", "score completions: rows of prompt, completion and columns in, a number a line out");
-  std::string known;
-  for (const std::string& name : rl::rewards::reward_names()) known += (known.empty() ? "" : ", ") + name;
-  command->add_option("reward", state->name, "one of " + known)->required();
+  command->add_option("reward", state->name, "its name; they are listed below")->required();
   command->add_option("file", state->file, "file of JSON lines; default: standard input");
   command->allow_extras();
   command->footer([] {
     rl::Settings settings;
     rl::rewards::RewardOptions options;
     settings.add("", options);
-    return "Settings of exec rewards:\n" + settings.help();
+    std::string known;
+    size_t width = 0;
+    for (const auto& r : rl::rewards::known_rewards()) width = std::max(width, r.name.size());
+    for (const auto& r : rl::rewards::known_rewards())
+      known += "  " + r.name + std::string(width + 2 - r.name.size(), ' ') + r.about + "\n";
+    return "Rewards, and the columns they read:\n" + known + "\nSettings:\n" + settings.help();
   });
   command->callback([state, command] {
     rl::Settings settings;

@@ -49,6 +49,10 @@ class ExecReward {
       start();
       const auto exchange =
           process_->exchange({requests.begin() + static_cast<std::ptrdiff_t>(next), requests.end()}, options_.timeout);
+      if (exchange.unasked > 0) {
+        problem(name() + ": said " + std::to_string(exchange.unasked) +
+                " line(s) more than it was asked for; it must answer each line with one line");
+      }
       for (const std::string& answer : exchange.answers) {
         values[next] = number_of(answer, next);
         ++next;
@@ -81,7 +85,12 @@ class ExecReward {
   std::string name() const { return "reward 'exec:" + command_ + "'"; }
 
   void start() {
-    if (process_) return;
+    if (process_ && process_->alive()) return;
+    if (process_) {  // between batches: no sample is to blame
+      const std::string how = process_->stop();
+      process_.reset();
+      log(LogLevel::warning, name() + ": ended (" + how + ") between batches; started again");
+    }
     if (options_.sandbox) {
       process_ = std::make_unique<LineProcess>(sandboxed(command_, *options_.sandbox));
     } else {
@@ -102,7 +111,7 @@ class ExecReward {
     }
     if (value.is_null()) return std::numeric_limits<float>::quiet_NaN();
     if (value.is_boolean()) return value.get<bool>() ? 1.0f : 0.0f;
-    if (value.is_number() && std::isfinite(value.get<double>())) return value.get<float>();
+    if (value.is_number() && std::isfinite(value.get<float>())) return value.get<float>();
     if (options_.fail_on_error) process_.reset();  // answers after this one are out of step
     problem(name() + ": sample " + std::to_string(index + 1) + ": answered '" + shortened(answer) +
             "' where a number was expected");

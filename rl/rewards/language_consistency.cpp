@@ -2,8 +2,14 @@
 
 #include <utf8proc.h>
 
+#include <algorithm>
 #include <array>
+#include <cctype>
 #include <limits>
+#include <vector>
+
+#include "language_words.h"
+#include "response.h"
 
 namespace tenon::rl::rewards {
 namespace {
@@ -50,12 +56,16 @@ Script script_of(int32_t c) {
 
 bool stands_alone(Script s) { return s == Script::han || s == Script::kana; }
 
-using Counts = std::array<int64_t, static_cast<size_t>(Script::count)>;
+struct Word {
+  Script script;      // of its first letter
+  std::string lower;  // of a Latin one: in lower case, without an apostrophe at its ends
+  int64_t sentence;
+};
 
-// Words by the script of their first letter.
-Counts count_words(std::string_view text) {
-  Counts counts{};
-  Script word = Script::none;
+std::vector<Word> words_of(std::string_view text) {
+  std::vector<Word> words;
+  Script inside = Script::none;
+  int64_t sentence = 0;
   const auto* at = reinterpret_cast<const utf8proc_uint8_t*>(text.data());
   auto left = static_cast<utf8proc_ssize_t>(text.size());
   while (left > 0) {
@@ -64,12 +74,21 @@ Counts count_words(std::string_view text) {
     if (n <= 0) n = 1, c = 0;  // a byte that is no UTF-8 ends a word
     at += n;
     left -= n;
-    const Script s = script_of(c);
-    if (s != Script::none && (word == Script::none || stands_alone(s) || stands_alone(word)))
-      ++counts[static_cast<size_t>(s)];
-    word = s;
+    const bool apostrophe = (c == '\'' || c == 0x2019) && inside == Script::latin;
+    const Script s = apostrophe ? Script::latin : script_of(c);
+    sentence += c == '.' || c == '!' || c == '?' || c == ';' || c == '\n';
+    if (s != Script::none && (inside == Script::none || stands_alone(s) || stands_alone(inside)))
+      words.push_back({s, {}, sentence});
+    if (s != Script::none && words.back().script == Script::latin) {
+      utf8proc_uint8_t bytes[4];
+      const auto size = utf8proc_encode_char(apostrophe ? '\'' : utf8proc_tolower(c), bytes);
+      words.back().lower.append(reinterpret_cast<const char*>(bytes), static_cast<size_t>(size));
+    }
+    inside = s;
   }
-  return counts;
+  for (Word& w : words)
+    if (w.lower.ends_with('\'')) w.lower.pop_back();
+  return words;
 }
 
 // Tags are markup, not words.
@@ -90,66 +109,96 @@ std::string without_tags(std::string_view text) {
   return out;
 }
 
-std::string_view thinking_of(std::string_view completion) {
-  const size_t open = completion.find("<think>");
-  if (open != std::string_view::npos) completion.remove_prefix(open + 7);
-  return completion.substr(0, completion.find("</think>"));
+constexpr std::pair<std::string_view, Script> kScripts[] = {
+    {"zh", Script::han},      {"ja", Script::kana},       {"ko", Script::hangul},
+    {"ru", Script::cyrillic}, {"el", Script::greek},      {"ar", Script::arabic},
+    {"he", Script::hebrew},   {"hi", Script::devanagari}, {"th", Script::thai}};
+
+std::string code_of(std::string_view language) {
+  constexpr std::pair<std::string_view, std::string_view> kNames[] = {
+      {"english", "en"},  {"german", "de"},     {"french", "fr"},  {"spanish", "es"},
+      {"italian", "it"},  {"portuguese", "pt"}, {"dutch", "nl"},   {"chinese", "zh"},
+      {"japanese", "ja"}, {"korean", "ko"},     {"russian", "ru"}, {"greek", "el"},
+      {"arabic", "ar"},   {"hebrew", "he"},     {"hindi", "hi"},   {"thai", "th"}};
+  std::string low(language);
+  for (char& c : low) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  for (const auto& [name, code] : kNames)
+    if (low == name) return std::string(code);
+  return low.substr(0, low.find_first_of("-_"));  // en-GB, zh_CN
 }
 
-std::string language_of(const Sample& s) {
-  if (const auto column = s.row.find_column("language")) return std::string(*column);
-  const Counts counts = count_words(without_tags(s.prompt));
-  static constexpr std::pair<Script, const char*> kLanguages[] = {
-      {Script::latin, "en"},    {Script::han, "zh"},        {Script::hangul, "ko"},
-      {Script::cyrillic, "ru"}, {Script::greek, "el"},      {Script::arabic, "ar"},
-      {Script::hebrew, "he"},   {Script::devanagari, "hi"}, {Script::thai, "th"}};
-  if (counts[static_cast<size_t>(Script::kana)] > 0) return "ja";
-  const char* best = "en";
-  int64_t most = 0;
-  for (const auto& [script, language] : kLanguages) {
-    if (counts[static_cast<size_t>(script)] > most) {
-      most = counts[static_cast<size_t>(script)];
-      best = language;
+size_t list_of(std::string_view language) {  // kWordLanguages: none
+  return static_cast<size_t>(std::ranges::find(kWordLanguageCodes, language) - kWordLanguageCodes.begin());
+}
+
+using Hits = std::array<int64_t, kWordLanguages>;
+
+// How many of the words in [begin, end) each list has.
+Hits hits_of(const std::vector<Word>& words, size_t begin, size_t end) {
+  Hits hits{};
+  for (size_t i = begin; i < end; ++i) {
+    const unsigned languages = languages_of_word(words[i].lower);
+    for (size_t l = 0; l < kWordLanguages; ++l) hits[l] += (languages >> l) & 1;
+  }
+  return hits;
+}
+
+// Latin words in the language of list `target`.
+int64_t latin_words(const std::vector<Word>& words, size_t target) {
+  int64_t right = 0;
+  for (size_t begin = 0, end = 0; begin < words.size(); begin = end) {
+    while (end < words.size() && words[end].sentence == words[begin].sentence) ++end;
+    const Hits hits = hits_of(words, begin, end);
+    const bool foreign = target<kWordLanguages&& * std::ranges::max_element(hits)> hits[target];
+    for (size_t i = begin; i < end; ++i) {
+      if (words[i].script != Script::latin) continue;
+      right += !foreign || ((languages_of_word(words[i].lower) >> target) & 1) != 0;
     }
   }
-  return best;
+  return right;
 }
 
 }  // namespace
 
 float language_share(std::string_view text, std::string_view language) {
-  const Counts counts = count_words(text);
-  int64_t all = 0;
-  for (const int64_t n : counts) all += n;
-  if (all == 0) return std::numeric_limits<float>::quiet_NaN();
-  const auto of = [&](Script s) { return counts[static_cast<size_t>(s)]; };
+  const std::vector<Word> words = words_of(text);
+  if (words.empty()) return std::numeric_limits<float>::quiet_NaN();
+  const std::string code = code_of(language);
   int64_t right = 0;
-  if (language == "zh") {
-    right = of(Script::han);
-  } else if (language == "ja") {
-    right = of(Script::han) + of(Script::kana);
-  } else if (language == "ko") {
-    right = of(Script::hangul);
-  } else if (language == "ru") {
-    right = of(Script::cyrillic);
-  } else if (language == "el") {
-    right = of(Script::greek);
-  } else if (language == "ar") {
-    right = of(Script::arabic);
-  } else if (language == "he") {
-    right = of(Script::hebrew);
-  } else if (language == "hi") {
-    right = of(Script::devanagari);
-  } else if (language == "th") {
-    right = of(Script::thai);
+  const auto* script = std::ranges::find(kScripts, code, [](const auto& s) { return s.first; });
+  if (script == std::end(kScripts)) {
+    right = latin_words(words, list_of(code));
   } else {
-    right = of(Script::latin);
+    right = std::ranges::count_if(
+        words, [&](const Word& w) { return w.script == script->second || (code == "ja" && w.script == Script::han); });
   }
-  return static_cast<float>(right) / static_cast<float>(all);
+  return static_cast<float>(right) / static_cast<float>(words.size());
+}
+
+std::string language_of_text(std::string_view text) {
+  const std::vector<Word> words = words_of(text);
+  std::array<int64_t, static_cast<size_t>(Script::count)> counts{};
+  for (const Word& w : words) ++counts[static_cast<size_t>(w.script)];
+  if (counts[static_cast<size_t>(Script::kana)] > 0) return "ja";
+  std::string_view best = "en";
+  int64_t most = counts[static_cast<size_t>(Script::latin)];
+  for (const auto& [language, script] : kScripts) {
+    if (counts[static_cast<size_t>(script)] > most) {
+      most = counts[static_cast<size_t>(script)];
+      best = language;
+    }
+  }
+  if (best != "en") return std::string(best);
+  const Hits hits = hits_of(words, 0, words.size());  // the first of the best: English where none has any
+  return std::string(kWordLanguageCodes[static_cast<size_t>(std::ranges::max_element(hits) - hits.begin())]);
 }
 
 Reward language_consistency() {
-  return [](const Sample& s) { return language_share(without_tags(thinking_of(s.completion)), language_of(s)); };
+  return [](const Sample& s) {
+    const auto column = s.row.find_column("language");
+    const std::string language = column ? std::string(*column) : language_of_text(without_tags(s.prompt));
+    return language_share(without_tags(thinking_part(s.completion)), language);
+  };
 }
 
 }  // namespace tenon::rl::rewards

@@ -9,13 +9,20 @@
 
 namespace tenon::rl::rewards {
 
-/// Share of the words of `text` in the script of `language` ("en": Latin, "zh": Han, "ja": Han and kana, "ko": Hangul,
-/// "ru": Cyrillic, "el", "ar", "he", "hi", "th"; other languages are taken for Latin). A Han character or kana is a
-/// word of its own. NaN without words; numbers and signs are none.
+/// Share of the words of `text` that are in `language`: of its script ("zh": Han, "ja": Han and kana, "ko": Hangul,
+/// "ru": Cyrillic, "el", "ar", "he", "hi", "th"; any other: Latin), a Han character or kana being a word of its own.
+/// The languages of the Latin script ("en", "de", "fr", "es", "it", "pt", "nl") are told apart sentence by sentence:
+/// where more of its words stand in another language's list of frequent words than in the target's, those that are not
+/// in the target's list are foreign. Full names ("English", "Chinese") do too. NaN without words; numbers and signs are
+/// none.
 float language_share(std::string_view text, std::string_view language);
 
-/// Of the text between <think> and </think> (all of a completion without them). The target is the row's column
-/// `language` if it has one, else the language of the prompt, told by the script that most of its words are in.
+/// The language of a text: that of the script that most of its words are in; of a Latin one, that with most of its
+/// words in its list, English where none has.
+std::string language_of_text(std::string_view text);
+
+/// language_share of the text between <think> and </think> (all of a completion without them). The target is the row's
+/// column `language` if it has one, else the language of the prompt.
 Reward language_consistency();
 
 }  // namespace tenon::rl::rewards

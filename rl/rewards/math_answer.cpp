@@ -4,6 +4,7 @@
 
 #include "math_answer.h"
 #include "math_text.h"
+#include "response.h"
 
 namespace tenon::rl {
 namespace {
@@ -61,19 +62,38 @@ std::string without_markup(std::string_view text) {
   return out;
 }
 
+// Several lines, or more words than a formula has: names, units, \begin{pmatrix} and \end{pmatrix}.
+bool is_prose(std::string_view text) {
+  constexpr int kMostWords = 4;
+  int words = 0, depth = 0;
+  for (size_t i = 0; i < text.size();) {
+    depth += text[i] == '{' ? 1 : text[i] == '}' ? -1 : 0;
+    if (text[i] == '\n' && depth <= 0) return true;
+    size_t end = i;
+    while (end < text.size() && std::isalpha(static_cast<unsigned char>(text[end]))) ++end;
+    words += end - i >= 2 && (i == 0 || text[i - 1] != '\\');
+    i = end + (end == i);
+  }
+  return words > kMostWords;
+}
+
 // The last formula between $ $, \( \) or \[ \]. A dollar of money has no partner, or a number and a word behind it.
 std::optional<std::string> last_formula(std::string_view text) {
   size_t best = 0;
   std::optional<std::string> out;
+  const auto last = [&](std::string_view sign, size_t before) {  // a dollar after a backslash is money
+    size_t at = text.rfind(sign, before);
+    while (sign == "$" && at != kNone && at > 0 && text[at - 1] == '\\') at = text.rfind(sign, at - 1);
+    return at;
+  };
   const auto consider = [&](std::string_view open, std::string_view close) {
-    const size_t end = text.rfind(close);
+    const size_t end = last(close, kNone);
     if (end == kNone || end == 0) return;
-    const size_t begin = text.rfind(open, end - 1);
+    const size_t begin = last(open, end - 1);
     if (begin == kNone || begin + open.size() > end || end < best) return;
     const std::string inside = trimmed(text.substr(begin + open.size(), end - begin - open.size()));
     if (inside.empty() || inside.size() > 300) return;
-    const bool prose = inside.find_first_of("\n") != kNone || std::ranges::count(inside, ' ') > 12;
-    if (open == "$" && (prose || (end + 1 < text.size() && digit(text[end + 1])))) return;
+    if (open == "$" && (is_prose(inside) || (end + 1 < text.size() && digit(text[end + 1])))) return;
     best = end;
     out = inside;
   };
@@ -148,21 +168,15 @@ std::optional<std::string> from_text(std::string_view response) {
 }  // namespace
 
 std::optional<std::string> extract_answer(std::string_view response) {
-  if (const size_t end = response.rfind("</think>"); end != kNone)
-    response = response.substr(end + 8);
-  else if (response.find("<think>") != kNone)
-    return std::nullopt;
-  if (const size_t at = response.rfind("<answer>"); at != kNone) {
-    std::string_view inside = response.substr(at + 8);
-    inside = inside.substr(0, inside.find("</answer>"));
-    if (auto box = last_box(inside)) return box;
-    const std::string whole = without_markup(inside);
-    if (whole.empty()) return std::nullopt;
-    const bool sentence = std::ranges::count(whole, ' ') > 8 || whole.find('\n') != kNone ||
-                          whole.find("nswer") != kNone || whole.find("####") != kNone;
-    return sentence ? from_text(inside) : std::optional(whole);
-  }
-  return from_text(response);
+  const auto part = answer_part(response);
+  if (!part) return std::nullopt;
+  const bool tagged = response.substr(0, static_cast<size_t>(part->data() - response.data())).ends_with("<answer>");
+  if (!tagged) return from_text(*part);
+  if (auto box = last_box(*part)) return box;
+  const std::string whole = without_markup(*part);
+  if (whole.empty()) return std::nullopt;
+  const bool sentence = is_prose(whole) || whole.find("nswer") != kNone || whole.find("####") != kNone;
+  return sentence ? from_text(*part) : std::optional(whole);
 }
 
 std::string reference_answer(std::string_view column) {

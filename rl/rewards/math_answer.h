@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace tenon::rl {
 
@@ -23,7 +24,13 @@ std::string reference_answer(std::string_view reference);
 /// Whether `answer` says the same as `reference`, both as they stand inside \boxed.
 bool same_answer(std::string_view reference, std::string_view answer);
 
-/// The answer in one spelling for all ways to write the same number, for counting votes. Expressions stay expressions.
+/// The answer in one spelling for all ways to write the same number, tuple, set or interval. Arithmetic written out in
+/// digits, `(9-3)*6`, stays as it is: where the task is to find an expression, several with one value are several
+/// answers.
 std::string canonical_answer(std::string_view answer);
+
+/// Votes: the group of each answer, counted from 0 in the order of their first members. Answers are one group when they
+/// are spelled alike (canonical_answer) or same_answer holds with the group's first.
+std::vector<size_t> vote_groups(const std::vector<std::string>& answers);
 
 }  // namespace tenon::rl

@@ -5,25 +5,15 @@
 // variables. Everything is bounded, so that 9^{9^{9^{9}}} costs nothing.
 #pragma once
 
-#include <complex>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "math_number.h"
+
 namespace tenon::rl {
-
-/// A rational number while it fits 127 bits, and its approximation in any case.
-struct Number {
-  std::complex<long double> value;
-  bool exact = false;
-  __int128 numerator = 0, denominator = 1;  // if exact: reduced, denominator positive
-
-  static Number whole(__int128 n);
-  static Number approximate(std::complex<long double> z);
-  bool finite() const;
-};
 
 struct MathExpr {
   enum class Kind {
@@ -61,9 +51,6 @@ std::optional<Number> evaluate(const MathExpr&, int point, int sign = 1);
 /// Whether a variable or a +- occurs.
 bool has_variable(const MathExpr&);
 bool has_plus_minus(const MathExpr&);
-
-/// Equal exactly if both are exact, else to 12 digits.
-bool same_value(const Number&, const Number&);
 
 /// Equal at all points.
 bool same_expression(const MathExpr&, int sign_a, const MathExpr&, int sign_b);

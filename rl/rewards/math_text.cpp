@@ -85,6 +85,7 @@ std::string trimmed(std::string_view text) {
 std::string plain_answer(std::string_view input) {
   std::string text = trimmed(input);
   for (const auto& [from, to] : std::initializer_list<std::pair<const char*, const char*>>{{"\\\\", kRowEnd},
+                                                                                           {",\\! ", ""},
                                                                                            {",\\!", ""},
                                                                                            {"{,}", ""},
                                                                                            {"\\!", ""},
@@ -112,6 +113,8 @@ std::string plain_answer(std::string_view input) {
                                                                                            {"\u3002", "."},
                                                                                            {"\u00A0", " "},
                                                                                            {"\\%", "%"},
+                                                                                           {"p.m.", "pm"},
+                                                                                           {"a.m.", "am"},
                                                                                            {"**", "^"},
                                                                                            {"^{\\circ}", "\\degree "},
                                                                                            {"^\\circ", "\\degree "}})

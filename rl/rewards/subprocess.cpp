@@ -191,6 +191,24 @@ std::string LineProcess::error_tail() const {
   return last;
 }
 
+bool LineProcess::alive() {
+  if (pid_ <= 0) return false;
+  siginfo_t info{};
+  return ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == 0;
+}
+
+// A line said between batches is no answer, and taken for one it would shift all that follow.
+size_t LineProcess::drop_unasked() {
+  char buffer[65536];
+  for (ssize_t n = 0; (n = ::read(out_, buffer, sizeof buffer)) > 0 || (n < 0 && errno == EINTR);) {
+    if (n > 0) unread_.append(buffer, static_cast<size_t>(n));
+    if (unread_.size() > kLongestAnswer) break;  // one that never stops is not waited for
+  }
+  const auto lines = static_cast<size_t>(std::count(unread_.begin(), unread_.end(), '\n'));
+  unread_.clear();
+  return lines;
+}
+
 LineProcess::Exchange LineProcess::exchange(const std::vector<std::string>& requests, double timeout_seconds) {
   Exchange result;
   if (pid_ <= 0) {
@@ -202,7 +220,7 @@ LineProcess::Exchange LineProcess::exchange(const std::vector<std::string>& requ
   for (const std::string& r : requests) sending += r + "\n";
   size_t sent = 0;
   const auto deadline = after(timeout_seconds);
-  unread_.clear();  // what a program says unasked between batches is no answer
+  result.unasked = drop_unasked();
   while (result.answers.size() < requests.size()) {
     pollfd fds[3] = {{out_, POLLIN, 0}, {err_, POLLIN, 0}, {sent < sending.size() ? in_ : -1, POLLOUT, 0}};
     const int ready = ::poll(fds, 3, left_ms(deadline));
@@ -244,38 +262,57 @@ LineProcess::Exchange LineProcess::exchange(const std::vector<std::string>& requ
   return result;
 }
 
-ProcessResult run_process(const std::vector<std::string>& argv, double timeout_seconds) {
+ProcessResult run_process(const std::vector<std::string>& argv, double timeout_seconds, std::string_view input,
+                          size_t output_limit) {
   Pipe in, out, err;
   const pid_t pid = spawn(argv, in.read, out.write, err.write);
-  ::close(Pipe::take(in.read));
-  ::close(Pipe::take(in.write));
-  ::close(Pipe::take(out.write));
-  ::close(Pipe::take(err.write));
+  for (int* fd : {&in.read, &out.write, &err.write}) ::close(Pipe::take(*fd));
+  set_nonblocking(in.write);
+  const BlockSigpipe blocked;
   ProcessResult result;
   const auto deadline = after(timeout_seconds);
   bool open[2] = {true, true};
+  if (input.empty()) ::close(Pipe::take(in.write));
   while (open[0] || open[1]) {
-    pollfd fds[2] = {{open[0] ? out.read : -1, POLLIN, 0}, {open[1] ? err.read : -1, POLLIN, 0}};
-    const int ready = ::poll(fds, 2, left_ms(deadline));
+    pollfd fds[3] = {
+        {open[0] ? out.read : -1, POLLIN, 0}, {open[1] ? err.read : -1, POLLIN, 0}, {in.write, POLLOUT, 0}};
+    const int ready = ::poll(fds, 3, left_ms(deadline));
     if (ready < 0 && errno == EINTR) continue;
     if (ready <= 0) {
       result.timed_out = true;
       break;
     }
+    if (fds[2].revents) {
+      const ssize_t n = ::write(in.write, input.data(), input.size());
+      if (n > 0) input.remove_prefix(static_cast<size_t>(n));
+      const bool gone = n < 0 && errno != EAGAIN && errno != EINTR;  // it reads no further
+      if (input.empty() || gone) ::close(Pipe::take(in.write));
+    }
     for (int i = 0; i < 2; ++i) {
       if (!fds[i].revents) continue;
-      char buffer[4096];
+      char buffer[65536];
       const ssize_t n = ::read(fds[i].fd, buffer, sizeof buffer);
+      std::string& text = i == 0 ? result.output : result.errors;
       if (n > 0) {
-        (i == 0 ? result.output : result.errors).append(buffer, static_cast<size_t>(n));
+        text.append(buffer, std::min(static_cast<size_t>(n), output_limit - text.size()));
+        result.flooded |= text.size() == output_limit;
       } else if (n == 0 || errno != EINTR) {
         open[i] = false;
       }
     }
+    if (result.flooded) break;
   }
-  if (result.timed_out) ::kill(-pid, SIGKILL);
-  const int status = wait_for(pid);
-  ::kill(-pid, SIGKILL);  // what it started and left behind
+  // Its outputs are closed; it may still run.
+  int status = 0;
+  pid_t done = 0;
+  while (!result.timed_out && !result.flooded && (done = ::waitpid(pid, &status, WNOHANG)) == 0) {
+    if (left_ms(deadline) == 0)
+      result.timed_out = true;
+    else
+      ::usleep(500);
+  }
+  ::kill(-pid, SIGKILL);  // and what it started and left behind
+  if (done != pid) status = wait_for(pid);
   result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return result;
 }

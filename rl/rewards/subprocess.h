@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace tenon::rl {
@@ -24,9 +25,13 @@ class LineProcess {
   struct Exchange {
     End end = End::answered;
     std::vector<std::string> answers;  // whole lines read before the end
+    size_t unasked = 0;                // lines that lay there before anything was asked
   };
 
-  /// Sends `requests` (each a line) and reads as many lines back.
+  /// Whether it runs still.
+  bool alive();
+
+  /// Sends `requests` (each a line) and reads as many lines back. What it said unasked before is dropped.
   Exchange exchange(const std::vector<std::string>& requests, double timeout_seconds);
 
   /// Kills what still runs and says how the process ended: "exit code 3", "signal 9 (Killed)".
@@ -36,6 +41,7 @@ class LineProcess {
 
  private:
   void read_errors();
+  size_t drop_unasked();
   void close_all();
 
   pid_t pid_ = -1;
@@ -47,8 +53,11 @@ struct ProcessResult {
   int exit_code = 0;  // 128 + signal when it was killed
   std::string output, errors;
   bool timed_out = false;
+  bool flooded = false;  // it wrote more than output_limit and was killed for it
 };
-/// Runs a program to its end without input.
-ProcessResult run_process(const std::vector<std::string>& argv, double timeout_seconds);
+/// Runs a program to its end with `input` on its standard input. What it started is killed with it.
+/// `output_limit`: bytes of standard output and of standard error that are read, each.
+ProcessResult run_process(const std::vector<std::string>& argv, double timeout_seconds, std::string_view input = {},
+                          size_t output_limit = SIZE_MAX);
 
 }  // namespace tenon::rl

@@ -1,14 +1,10 @@
-// Answers to mathematical questions: found, compared (against the oracle's pairs), and rewarded; format and language of
-// completions.
+// Answers to mathematical questions: found, compared (against the oracle's pairs), counted as votes, and rewarded.
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "../../rl/datasets.h"
-#include "../../rl/rewards/format.h"
-#include "../../rl/rewards/language_consistency.h"
 #include "../../rl/rewards/math_accuracy.h"
 #include "../../rl/rewards/math_answer.h"
 #include "../../runtime/json_lines.h"
@@ -98,7 +94,12 @@ TEST(MathAnswer, Values) {
       {"3+4i", "4i+3"},
       {"2516_8", "2516_{\\text{eight}}"},
       {"\\begin{pmatrix} 1 & 2 \\\\ 3 & 4 \\end{pmatrix}", "\\begin{bmatrix}1&2\\\\3&\\frac{8}{2}\\end{bmatrix}"},
-      {"5\\text{ cm}", "5\\text{ centimeters}"}};
+      {"5\\text{ cm}", "5\\text{ centimeters}"},
+      {"\\text{B, E, G}", "B, G, E"},
+      {"3:1", "3 : 1"},
+      {"\\text{4:30 p.m.}", "4:30 PM"},
+      {"-221_3", "-221_{3}"},
+      {"11,\\! 111", "11111"}};
   for (const auto& [a, b] : equal) {
     EXPECT_TRUE(same_answer(a, b)) << a << " | " << b;
     EXPECT_TRUE(same_answer(b, a)) << b << " | " << a;
@@ -116,14 +117,24 @@ TEST(MathAnswer, Values) {
                                                            {"123456789012345678901", "123456789012345678902"},
                                                            {"(x+1)^2", "x^2+1"},
                                                            {"x>3", "y>3"},
-                                                           {"2516_8", "1358"}};
+                                                           {"2516_8", "1358"},
+                                                           {"3:1", "1:3"},
+                                                           {"4:30 am", "4:30 pm"},
+                                                           {"-221_3", "-221"}};
   for (const auto& [a, b] : different) {
     EXPECT_FALSE(same_answer(a, b)) << a << " | " << b;
     EXPECT_FALSE(same_answer(b, a)) << b << " | " << a;
   }
 }
 
-TEST(MathAnswer, ReferencesEqualThemselvesInABox) {
+std::string replaced(std::string text, std::string_view from, std::string_view to) {
+  for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
+    text.replace(at, from.size(), to);
+  return text;
+}
+
+// Each reference of the real data sets in the ways in which models write answers.
+TEST(MathAnswer, ReferencesEqualThemselvesHoweverWritten) {
   const std::pair<const char*, const char*> sets[] = {{"gsm8k/test.jsonl", "answer"},
                                                       {"math/math500.jsonl", "answer"},
                                                       {"math/solved_4500.jsonl", "solution"},
@@ -132,18 +143,58 @@ TEST(MathAnswer, ReferencesEqualThemselvesInABox) {
     const auto path = testing::data_path(file);
     if (!path) GTEST_SKIP() << "no test data";
     JsonLinesReader reader(*path);
-    int rows = 0, equal = 0;
+    int rows = 0, written = 0, equal = 0;
     for (std::string line; reader.next(line); ++rows) {
       const auto row = nlohmann::json::parse(line);
-      const std::string reference =
+      const std::string gold =
           reference_answer(row[column].is_string() ? row[column].get<std::string>() : row[column].dump());
-      const auto answer =
-          extract_answer("<think>\\boxed{12345}</think> It follows that $x$ is \\boxed{ " + reference + " }.");
-      equal += answer && same_answer(reference, *answer);
+      for (const std::string& response :
+           {"<think>\\boxed{12345}</think> It follows that $x$ is \\boxed{ " + gold + " }.",
+            "<think>12345</think> <answer>" + gold + "</answer>", "So the answer is $" + gold + "$.",
+            "We get \\[ " + gold + " \\]", "\\boxed{" + replaced(gold, "\\frac", "\\dfrac") + "}",
+            "\\boxed{" + replaced(replaced(gold, "=", " = "), "+", " + ") + "}"}) {
+        const auto answer = extract_answer(response);
+        ++written;
+        equal += answer && same_answer(gold, *answer);
+      }
     }
-    EXPECT_EQ(equal, rows) << file;
+    EXPECT_GE(equal, written - 3) << file;  // "90\text{ square\nunits}" breaks its line after "the answer is"
     EXPECT_GT(rows, 100);
   }
+}
+
+TEST(MathAnswer, VotesAreCountedByWhatIsSaid) {
+  const auto groups = [](const std::vector<std::string>& answers) { return vote_groups(answers); };
+  using Groups = std::vector<size_t>;
+  EXPECT_EQ(groups({"1/2", "0.5", "\\frac{1}{2}", "2", "\\dfrac12"}), (Groups{0, 0, 0, 1, 0}));
+  EXPECT_EQ(groups({"x^2+2x+1", "(x+1)^2", "x=1"}), (Groups{0, 0, 1})) << "by value, also with variables";
+  EXPECT_EQ(groups({"(9-3)*6", "6*(9-3)", "(9 - 3) * 6", "36"}), (Groups{0, 1, 0, 2}))
+      << "where an expression is asked for, each is its own answer";
+  EXPECT_EQ(groups({"\\{1,2\\}", "2, 1", "(1,2)", "(1, 2.0)"}), (Groups{0, 0, 1, 1}));
+  EXPECT_EQ(groups({"B", "(B)", "\\text{B}", "C"}), (Groups{0, 0, 0, 1}));
+  EXPECT_EQ(canonical_answer("(\\frac{6}{2}, -4.0)"), "(3,-4)");
+  EXPECT_EQ(canonical_answer("\\{3, 1, 2, 1\\}"), "1,2,3");
+  EXPECT_EQ(canonical_answer("3.2\\times10^5"), "320000");
+}
+
+// One spelling never stands for two answers that the comparison tells apart, but for units and the variable of an
+// inequality, which a spelling leaves out.
+TEST(MathAnswer, SpellingsAgreeWithTheComparison) {
+  const auto json = nlohmann::json::parse(testing::read_text(testing::tree_data_path("verify_answers.json")));
+  int spelled = 0, same = 0;
+  for (const auto& p : json["pairs"]) {
+    if (p["form"] != "bare") continue;
+    const std::string gold = p["gold"], prediction = p["prediction"];
+    const bool equal = same_answer(gold, prediction);
+    const bool alike = canonical_answer(gold) == canonical_answer(prediction);
+    same += equal;
+    spelled += equal && alike;
+    if (alike && p["kind"] != "units" && p["kind"] != "inequality") {
+      EXPECT_TRUE(equal) << gold << " | " << prediction;
+    }
+    EXPECT_EQ(vote_groups({gold, prediction})[1] == 0, equal || alike) << gold << " | " << prediction;
+  }
+  EXPECT_GT(spelled, same * 3 / 4);
 }
 
 TEST(MathAnswer, ThinkingThatDoesNotEndHasNone) {
@@ -174,38 +225,6 @@ TEST(MathAccuracy, OfWholeResponses) {
   EXPECT_EQ(accuracy("18", "<answer>The total is 18</answer>"), 1);
   EXPECT_EQ(accuracy("3", "<answer>1, 2, 3</answer>"), 0) << "a list that holds it is not the answer";
   EXPECT_EQ(accuracy("18", ""), 0);
-}
-
-TEST(Format, TagsOnceAndInOrder) {
-  const Row row = make_row("q");
-  const auto score = [&](const std::string& completion, const std::string& prompt = "q", bool finished = true) {
-    return rewards::format()({.row = row, .prompt = prompt, .completion = completion, .finished = finished});
-  };
-  EXPECT_EQ(score("<think> a </think>\n<answer> 3 </answer>\n"), 1);
-  EXPECT_EQ(score("<think> a </think> <answer> 3 </answer>", "q", false), 0);
-  EXPECT_EQ(score("a </think> <answer> 3 </answer>", "Assistant: <think>\n"), 1) << "the prompt opened it";
-  EXPECT_EQ(score("a </think> <answer> 3 </answer>"), 0);
-  EXPECT_EQ(score("<think> a </think> so <answer> 3 </answer>"), 0);
-  EXPECT_EQ(score("<think> a <answer> 3 </answer> </think>"), 0);
-  EXPECT_EQ(score("<think> a </think> <answer> </answer>"), 0);
-  EXPECT_EQ(score("<think> a </think> <answer> 3 </answer> <answer> 4 </answer>"), 0);
-  EXPECT_EQ(score(""), 0);
-}
-
-TEST(LanguageConsistency, CountsWordsOfTheThinking) {
-  EXPECT_FLOAT_EQ(rewards::language_share("so 3 + 4 = 7, wait", "en"), 1);
-  EXPECT_FLOAT_EQ(rewards::language_share("so 等等 wait", "en"), 0.5f) << "a Han character is a word";
-  EXPECT_FLOAT_EQ(rewards::language_share("so 等等 wait", "zh"), 0.5f);
-  EXPECT_FLOAT_EQ(rewards::language_share("Für naïve Leute", "de"), 1);
-  EXPECT_TRUE(std::isnan(rewards::language_share("1 + 2 = \xff", "en")));
-  const auto reward = [](const std::string& prompt, const std::string& completion,
-                         std::vector<std::pair<std::string, std::string>> columns = {}) {
-    const Row row = make_row(prompt, std::move(columns));
-    return rewards::language_consistency()({.row = row, .prompt = prompt, .completion = completion});
-  };
-  EXPECT_FLOAT_EQ(reward("How many?", "<think> let me 看 see </think> <answer> 苹果 </answer>"), 0.75f);
-  EXPECT_FLOAT_EQ(reward("多少苹果？", "<think> 我想 </think> five"), 1);
-  EXPECT_FLOAT_EQ(reward("How many?", "我想", {{"language", "zh"}}), 1);
 }
 
 }  // namespace

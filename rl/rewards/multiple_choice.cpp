@@ -1,0 +1,114 @@
+#include "multiple_choice.h"
+
+#include <cctype>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "../../runtime/check.h"
+#include "math_answer.h"
+#include "math_text.h"
+#include "response.h"
+
+namespace tenon::rl::rewards {
+namespace {
+
+constexpr char kLast = 'J';
+constexpr size_t kNone = std::string_view::npos;
+
+bool is_letter(char c) { return c >= 'A' && c <= kLast; }
+
+std::vector<std::string> choices_of(const Row& row) {
+  for (const char* name : {"options", "choices"}) {
+    const auto text = row.find_column(name);
+    if (!text) continue;
+    const auto value = nlohmann::json::parse(*text, nullptr, false);
+    check(value.is_array(), "{}: column '{}' must be a list of choices", row.source.empty() ? "row" : row.source, name);
+    std::vector<std::string> out;
+    for (const auto& choice : value) out.push_back(choice.is_string() ? choice.get<std::string>() : choice.dump());
+    return out;
+  }
+  return {};
+}
+
+// "A)21", "(A) 21", "A. 21" -> "21", where the letter is that of its place.
+std::string without_letter(const std::string& choice, size_t place) {
+  size_t at = choice.find_first_not_of(" (");
+  if (at == kNone || choice[at] != static_cast<char>('A' + place) || at + 1 >= choice.size()) return choice;
+  return std::string(").:").find(choice[at + 1]) == kNone ? choice : trimmed(std::string_view(choice).substr(at + 2));
+}
+
+char right_choice(const Row& row) {
+  const std::string answer = row.column("answer");
+  const std::string plain = trimmed(answer);
+  if (plain.size() <= 2 && !plain.empty() && plain.find_first_not_of("0123456789") == kNone) {
+    const int index = std::stoi(plain);
+    if (index <= kLast - 'A') return static_cast<char>('A' + index);
+  }
+  const auto letter = choice_letter(plain);
+  check(letter.has_value(), "{}: column 'answer' names no choice (a letter A to {}, or a number from 0): '{}'",
+        row.source.empty() ? "row" : row.source, kLast, answer);
+  return *letter;
+}
+
+// The last capital letter that stands alone, in brackets or at the end: "so it must be (C)", "... is C."
+std::optional<char> last_letter(std::string_view text) {
+  const auto word = [&](size_t i) { return i < text.size() && std::isalnum(static_cast<unsigned char>(text[i])); };
+  for (size_t i = text.size(); i-- > 0;) {
+    if (!is_letter(text[i]) || (i > 0 && word(i - 1)) || word(i + 1)) continue;
+    const bool bracketed = i > 0 && text[i - 1] == '(' && i + 1 < text.size() && text[i + 1] == ')';
+    const bool at_end = text.find_first_not_of(" .*)_\n\r\t", i + 1) == kNone;
+    if (bracketed || at_end) return text[i];
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<char> choice_letter(std::string_view answer) {
+  std::string text(answer);
+  for (const char* command : {"\\textbf", "\\text", "\\mathrm", "\\boxed"}) replace_all(text, command, "");
+  std::string plain;
+  for (const char c : text)
+    if (std::string_view("{}$*_`\"'").find(c) == kNone) plain += c;
+  plain = trimmed(plain);
+  for (const char* word : {"option", "choice", "answer"}) {  // "Option B", "the choice (b)"
+    const size_t length = std::string_view(word).size();
+    std::string low = plain;
+    for (char& c : low) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    if (low.starts_with("the ")) low.erase(0, 4), plain.erase(0, 4);
+    if (low.starts_with(word)) plain = trimmed(std::string_view(plain).substr(length));
+  }
+  const bool open = plain.starts_with('(') || plain.starts_with('[');
+  const size_t at = open ? 1 : 0;
+  if (at >= plain.size()) return std::nullopt;
+  const char letter = static_cast<char>(std::toupper(static_cast<unsigned char>(plain[at])));
+  if (!is_letter(letter)) return std::nullopt;
+  const std::string rest = plain.substr(at + 1);
+  const bool alone = rest.find_first_not_of(" .,:;)]") == kNone;
+  const bool labels = !rest.empty() && std::string(").:]").find(rest[0]) != kNone;  // B) 21
+  return alone || labels ? std::optional(letter) : std::nullopt;
+}
+
+Reward multiple_choice() {
+  return [](const Sample& s) {
+    const char right = right_choice(s.row);
+    const auto answer = extract_answer(s.completion);
+    if (answer) {
+      if (const auto letter = choice_letter(*answer)) return *letter == right ? 1.0f : 0.0f;
+      const std::vector<std::string> choices = choices_of(s.row);
+      size_t matches = 0, match = 0;
+      for (size_t i = 0; i < choices.size(); ++i) {
+        const std::string choice = without_letter(choices[i], i);
+        if (choice.empty() || !same_answer(choice, *answer)) continue;
+        ++matches;
+        match = i;
+      }
+      if (matches == 1) return static_cast<char>('A' + match) == right ? 1.0f : 0.0f;
+    }
+    const auto part = answer_part(s.completion);
+    const auto letter = part ? last_letter(*part) : std::nullopt;
+    return letter && *letter == right ? 1.0f : 0.0f;
+  };
+}
+
+}  // namespace tenon::rl::rewards
