@@ -82,6 +82,9 @@ Model load(const std::string& dir, const LoadOptions& options) {
   const std::string base = base_dir(dir), adapter = is_adapter ? dir : options.adapter;
   ModelConfig config = load_config(base);
   ShardedSafetensors weights = ShardedSafetensors::open_dir(base);
+  // A config that lies about its size must not make a model of that size.
+  check(config.num_layers <= static_cast<int64_t>(weights.names().size()),
+        "{}: the config has {} layers, the files {} tensors in all", base, config.num_layers, weights.names().size());
   DType dtype = options.dtype.value_or(dtype_of_files(weights));
   check(dtype == DType::f32 || dtype == DType::bf16, "load: a model of {} is not supported; f32 and bf16 are", dtype);
   Model model = ModelAccess::make(std::move(config), dtype, options.device, true);

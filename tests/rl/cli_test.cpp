@@ -153,7 +153,7 @@ TEST_F(Cli, AModelFromTheTaskToItsScores) {
       with["sum"]);
   EXPECT_GT(std::abs(with["sum"].get<double>() - sum), 1e-3);
   EXPECT_EQ(tenon({"tokenize", "--model", adapter, "--text", text}).output, ids.dump() + "\n");
-  EXPECT_EQ(nlohmann::json::parse(tenon({"info", adapter}).output)["vocab_size"], 82);
+  EXPECT_EQ(nlohmann::json::parse(tenon({"info", adapter, "--json"}).output)["vocab_size"], 82);
   const ProcessResult merged = tenon({"merge", adapter, "--output", dir / "merged"});
   EXPECT_EQ(merged.exit_code, 0) << merged.errors;
   EXPECT_EQ(nlohmann::json::parse(merged.output)["r"], 2);
