@@ -21,13 +21,8 @@ std::string last_names(const std::string& path, int parts) {
   return at == std::string::npos ? path : path.substr(at + 1);
 }
 
-bool matches(const std::string& path, const std::string& target) {
-  return path == target ||
-         (path.size() > target.size() && path.ends_with(target) && path[path.size() - target.size() - 1] == '.');
-}
-
 bool any_matches(const std::vector<std::string>& paths, const std::string& target) {
-  return std::any_of(paths.begin(), paths.end(), [&](const std::string& path) { return matches(path, target); });
+  return std::any_of(paths.begin(), paths.end(), [&](const std::string& path) { return is_target(path, target); });
 }
 
 std::string listed(const std::vector<std::string>& names) {
@@ -54,12 +49,17 @@ struct Modules {
   }
 };
 
+// Whether a layer bears the name of a routed expert's projection.
+bool is_called_as_expert(const Modules& modules, const std::string& path) {
+  return any_matches(modules.experts, last_names(path, 1));
+}
+
 std::vector<std::string> targets_of(const Modules& modules, const std::vector<std::string>& targets) {
   std::vector<std::string> chosen;
   for (const std::string& target : targets) {
     const size_t before = chosen.size();
     for (const std::string& path : modules.linear)
-      if (is_target(path, target)) chosen.push_back(path);
+      if (target == kAllLinear ? !is_called_as_expert(modules, path) : is_target(path, target)) chosen.push_back(path);
     if (chosen.size() > before) continue;
     check(!any_matches(modules.experts, target),
           "lora: target module `{}` is a stack of routed experts; attention, dense layers and shared experts can have "
@@ -109,11 +109,12 @@ void draw(Parameter& a, uint64_t seed) {
 
 }  // namespace
 
-std::vector<std::string> linear_paths(const ParamStore& store) { return Modules(store).linear; }
-
 bool is_target(const std::string& path, const std::string& target) {
-  return target == kAllLinear || matches(path, target);
+  return path == target ||
+         (path.size() > target.size() && path.ends_with(target) && path[path.size() - target.size() - 1] == '.');
 }
+
+std::vector<std::string> linear_paths(const ParamStore& store) { return Modules(store).linear; }
 
 double LoraOptions::scale() const {
   return alpha / (rslora ? std::sqrt(static_cast<double>(r)) : static_cast<double>(r));

@@ -21,7 +21,9 @@ struct LoraOptions {
   double alpha = 32;    // x W^T + scale (x A^T) B^T with scale = alpha / r
   bool rslora = false;  // scale = alpha / sqrt(r) instead (arXiv 2312.03732)
   // Names of linear layers, whole or from a dot on ("q_proj", "shared_experts.up_proj"), or "all-linear": those of
-  // attention, of dense layers and of shared experts. Head, embeddings, routers and routed experts have no adapters.
+  // attention and, where no experts are routed, of the dense layers. (Names that routed experts use too, as shared
+  // experts do, peft takes for the routed ones: name them for Tenon alone.) Head, embeddings, routers and routed
+  // experts have no adapters.
   std::vector<std::string> target_modules = {"all-linear"};
 
   double scale() const;

@@ -10,7 +10,7 @@ namespace tenon::models {
 
 /// Linear layers that can have an adapter, as paths ("model.layers.0.self_attn.q_proj"), sorted.
 std::vector<std::string> linear_paths(const ParamStore& store);
-/// Whether a name of target_modules means the layer: its whole path, its end from a dot on, or "all-linear".
+/// Whether a name of target_modules means the layer: its whole path, or its end from a dot on.
 bool is_target(const std::string& path, const std::string& target);
 
 /// A folder with adapter_config.json and without a config.json of its own.

@@ -26,13 +26,13 @@ void describe(V& v, LoraSettings& o) {
   v.field("lora_alpha", o.lora_alpha, "the adapter's part is scaled by lora_alpha / lora_r");
   v.field("lora_dropout", o.lora_dropout, "0; dropout would make training another function than sampling");
   v.field("lora_target_modules", o.lora_target_modules,
-          "linear layers that get an adapter: q_proj, v_proj, ...; all-linear: those of attention, dense layers and "
-          "shared experts");
+          "linear layers that get an adapter: q_proj, v_proj, ...; all-linear: those of attention and of dense models' "
+          "layers");
   v.field("use_rslora", o.use_rslora, "scale by lora_alpha / sqrt(lora_r) instead");
 }
 
-/// Puts the adapter that the settings ask for on the model; one that it has already is trained on. Throws Error when that
-/// has another rank or scale, and where `router_bias_update_speed` would change the frozen model.
+/// Puts the adapter that the settings ask for on the model; one that it has already is trained on. Throws Error when
+/// that has another rank or scale, and where `router_bias_update_speed` would change the frozen model.
 void prepare_lora(models::Model& model, const LoraSettings& settings, uint64_t seed, double router_bias_update_speed);
 
 }  // namespace tenon::rl

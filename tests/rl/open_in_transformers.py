@@ -26,7 +26,7 @@ def main():
 
     def plain(folder):
         return AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
+            folder, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager", output_loading_info=True)
 
     for folder in map(Path, sys.argv[1:]):
         config = folder / "adapter_config.json"
