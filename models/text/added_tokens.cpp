@@ -1,5 +1,7 @@
 #include "added_tokens.h"
 
+#include <algorithm>
+
 #include "json_fields.h"
 #include "unicode.h"
 
@@ -85,11 +87,14 @@ void TokenFinder::split(std::string_view text, const std::vector<AddedToken>& to
     size_t begin = at;
     at = end;
     if (added.single_word && (word_before(text, begin) || word_after(text, end))) continue;
-    if (added.lstrip) begin = skip_spaces_left(text, begin, done);
+    // As in tokenizers, what a token strips off its right can be a token still; what was taken cannot be stripped
+    // again.
+    if (added.lstrip) begin = std::max(skip_spaces_left(text, begin, done), done);
     if (added.rstrip) end = skip_spaces_right(text, end);
+    if (begin >= end) continue;
     if (done < begin) out.push_back({{done, begin}, -1});
     out.push_back({{begin, end}, token});
-    done = at = end;
+    done = end;
   }
   if (done < text.size()) out.push_back({{done, text.size()}, -1});
 }
@@ -123,14 +128,9 @@ AddedTokens::AddedTokens(const Json& list, const Normalizer& normalizer, const V
     check(by_id_.emplace(token.id, tokens_.size()).second, "{}: id {} is given twice", here, id);
     check(by_content_.emplace(token.content, tokens_.size()).second, "{}: token '{}' is given twice", here,
           token.content);
-    tokens_.push_back(token);
-    if (token.content.empty()) continue;
-    if (token.normalized && !normalizer.empty())
-      normalized_.add(normalizer(token.content), index);
-    else if (token.normalized)
-      normalized_.add(token.content, index);
-    else
-      raw_.add(token.content, index);
+    token.text = token.normalized && !normalizer.empty() ? normalizer(token.content) : token.content;
+    if (!token.text.empty()) (token.normalized ? normalized_ : raw_).add(token.text, index);
+    tokens_.push_back(std::move(token));
   }
 }
 

@@ -17,6 +17,7 @@ namespace tenon::text {
 
 struct AddedToken {
   std::string content;
+  std::string text;  // what it stands for: its content, normalized if that is where it is looked for
   int32_t id = 0;
   bool special = false, single_word = false, lstrip = false, rstrip = false, normalized = false;
 };

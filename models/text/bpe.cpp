@@ -1,6 +1,7 @@
 // Byte-pair encoding: of all neighbouring pairs in a word the one that was learnt first is merged, the leftmost of
 // equals, until none is left. Short words are scanned for the best pair at each step; long ones keep their pairs in a
-// heap, n log n for any word.
+// heap, n log n for any word. SentencePiece's vocabularies come without a pre-tokenizer, a text being one word; where
+// their merges show that spaces part it, it is taken apart there, so that a cache of words serves them too.
 #include <algorithm>
 #include <array>
 #include <queue>
@@ -15,6 +16,8 @@
 namespace tenon::text {
 namespace {
 
+constexpr std::string_view kSpace = "\u2581";  // how SentencePiece writes a space
+
 constexpr size_t kScanLimit = 48;  // symbols; above, the heap's n log n beats the scan's n^2
 
 class Bpe final : public TokenModel {
@@ -26,6 +29,7 @@ class Bpe final : public TokenModel {
 
  private:
   void read_merges(const Json& merges, const std::string& where);
+  void encode_word(std::string_view word, WordCache*, std::vector<int32_t>& out) const;
   void encode_new(std::string_view word, std::vector<int32_t>& out) const;
   void symbols(std::string_view word, std::vector<int32_t>& out) const;
   size_t merge_by_scan(int32_t* ids, size_t n) const;
@@ -34,6 +38,7 @@ class Bpe final : public TokenModel {
   const Vocabulary& vocabulary_;
   MergeTable merges_;
   bool byte_level_, ignore_merges_, byte_fallback_, fuse_unk_;
+  bool spaces_part_ = false;  // no merge joins anything with a U+2581 after it
   int32_t unk_ = -1;
   std::array<int32_t, 256> byte_ids_{};      // byte-level: the token of each byte; -1: none
   std::array<int32_t, 256> fallback_ids_{};  // <0x00> ... <0xFF>
@@ -68,6 +73,7 @@ void Bpe::read_merges(const Json& merges, const std::string& where) {
   merges_ = MergeTable(merges.size());
   uint32_t rank = 0;
   std::string joined;
+  spaces_part_ = vocabulary_.find(kSpace) >= 0 && !byte_level_ && !ignore_merges_;
   for (const Json& merge : merges) {
     std::string_view left, right;
     if (merge.is_string()) {
@@ -87,11 +93,23 @@ void Bpe::read_merges(const Json& merges, const std::string& where) {
           "{}: merge {} needs the tokens '{}', '{}' and '{}', and not all are in the vocabulary", where, rank, left,
           right, joined);
     merges_.insert(a, b, {rank++, id});
+    if (spaces_part_ && right.starts_with(kSpace)) spaces_part_ = left.ends_with(kSpace);
   }
 }
 
 void Bpe::encode(std::string_view word, ModelScratch* scratch, std::vector<int32_t>& out) const {
   auto* cache = static_cast<WordCache*>(scratch);
+  if (!spaces_part_) return encode_word(word, cache, out);
+  while (!word.empty()) {
+    size_t end = 0;
+    while (word.substr(end).starts_with(kSpace)) end += kSpace.size();
+    end = std::min(word.find(kSpace, end), word.size());
+    encode_word(word.substr(0, end), cache, out);
+    word.remove_prefix(end);
+  }
+}
+
+void Bpe::encode_word(std::string_view word, WordCache* cache, std::vector<int32_t>& out) const {
   if (cache == nullptr || word.size() > WordCache::kMaxWord) return encode_new(word, out);
   const uint64_t hash = WordCache::hash(word);
   const auto known = cache->find(word, hash);
@@ -127,11 +145,19 @@ void Bpe::symbols(std::string_view word, std::vector<int32_t>& out) const {
     if (unk_ >= 0 && !(fuse_unk_ && unk_before)) out.push_back(unk_);
     unk_before = true;
   };
+  const auto fall_back = [&](std::string_view character) {
+    const auto byte_id = [&](char b) { return fallback_ids_[static_cast<unsigned char>(b)]; };
+    if (!std::ranges::all_of(character, [&](char b) { return byte_id(b) >= 0; })) return unknown();
+    for (const char b : character) out.push_back(byte_id(b));
+    unk_before = false;
+  };
   if (byte_level_) {
     for (const char b : word) {
       const int32_t id = byte_ids_[static_cast<unsigned char>(b)];
       if (id >= 0)
         out.push_back(id), unk_before = false;
+      else if (byte_fallback_)
+        fall_back(bytes_to_alphabet({&b, 1}));
       else
         unknown();
     }
@@ -141,13 +167,11 @@ void Bpe::symbols(std::string_view word, std::vector<int32_t>& out) const {
     const auto length = static_cast<size_t>(std::max(decode_utf8(word).length, 1));
     const std::string_view character = word.substr(0, length);
     word.remove_prefix(length);
-    const auto byte_id = [&](char b) { return fallback_ids_[static_cast<unsigned char>(b)]; };
     if (const int32_t id = vocabulary_.find(character); id >= 0) {
       out.push_back(id);
       unk_before = false;
-    } else if (byte_fallback_ && std::ranges::all_of(character, [&](char b) { return byte_id(b) >= 0; })) {
-      for (const char b : character) out.push_back(byte_id(b));
-      unk_before = false;
+    } else if (byte_fallback_) {
+      fall_back(character);
     } else {
       unknown();
     }

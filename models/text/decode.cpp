@@ -17,7 +17,7 @@ std::string Tokenizer::decode_bytes(std::span<const int32_t> ids, bool skip_spec
     if (skip_special && is_special(id)) continue;
     const AddedToken* added = parts_->added.by_id(id);
     if (added != nullptr)
-      stream.push(added->content, out);
+      stream.push(added->text, out);
     else if (parts_->vocabulary.contains(id))
       stream.push(parts_->vocabulary.token(id), out);
   }
@@ -54,8 +54,10 @@ std::string StreamDecoder::push(int32_t id) {
   if (state_->skip_special && tokenizer.is_special(id)) return {};
   if (!parts.bytes.empty()) {
     if (id >= 0 && static_cast<size_t>(id) < parts.bytes.size()) state_->held += parts.bytes[static_cast<size_t>(id)];
-  } else if (parts.added.by_id(id) != nullptr || parts.vocabulary.contains(id)) {
-    state_->stream.push(tokenizer.token(id), state_->held);
+  } else if (const AddedToken* added = parts.added.by_id(id)) {
+    state_->stream.push(added->text, state_->held);
+  } else if (parts.vocabulary.contains(id)) {
+    state_->stream.push(parts.vocabulary.token(id), state_->held);
   }
   return state_->flush();
 }

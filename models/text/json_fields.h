@@ -4,6 +4,8 @@
 
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "../../runtime/check.h"
 #include "../../runtime/json.h"
@@ -50,6 +52,20 @@ inline int64_t integer_field(const Json& object, const char* key, const std::str
   if (value == nullptr && otherwise) return *otherwise;
   check(value != nullptr && value->is_number_integer(), "{}: needs a whole number '{}'", where, key);
   return value->get<int64_t>();
+}
+
+/// The parts of a normalizer, pre-tokenizer, post-processor or decoder with their places: itself, or if it is a
+/// Sequence what its list `key` holds, Sequences in it taken apart too.
+inline std::vector<std::pair<const Json*, std::string>> parts_of(const Json& json, const char* key,
+                                                                 const std::string& where, int depth = 0) {
+  if (string_field(json, "type", where) != "Sequence") return {{&json, where}};
+  check(depth < 20, "{}: Sequences are nested too deep", where);
+  std::vector<std::pair<const Json*, std::string>> out;
+  size_t i = 0;
+  for (const Json& part : array_field(json, key, where))
+    for (auto& found : parts_of(part, key, fmt::format("{}.{}[{}]", where, key, i++), depth + 1))
+      out.push_back(std::move(found));
+  return out;
 }
 
 }  // namespace tenon::text

@@ -37,18 +37,13 @@ std::string replace(std::string_view text, const Pattern& pattern, const std::st
 
 }  // namespace
 
-Normalizer::Normalizer(const Json& json, const std::string& where) { add(json, where); }
+Normalizer::Normalizer(const Json& json, const std::string& where) {
+  for (const auto& [part, place] : parts_of(json, "normalizers", where)) add(*part, place);
+}
 
 void Normalizer::add(const Json& json, const std::string& where) {
   const std::string type = string_field(json, "type", where);
-  if (type == "Sequence") {
-    size_t i = 0;
-    for (const Json& part : array_field(json, "normalizers", where)) {
-      check(!part.is_object() || part.value("type", Json()) != "Sequence",
-            "{}: a Sequence inside a Sequence is not supported", where);
-      add(part, fmt::format("{}.normalizers[{}]", where, i++));
-    }
-  } else if (type == "NFC" || type == "NFD" || type == "NFKC" || type == "NFKD") {
+  if (type == "NFC" || type == "NFD" || type == "NFKC" || type == "NFKD") {
     const NormalForm form = type == "NFC"    ? NormalForm::nfc
                             : type == "NFD"  ? NormalForm::nfd
                             : type == "NFKC" ? NormalForm::nfkc

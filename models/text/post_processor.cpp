@@ -13,19 +13,12 @@ int32_t known_id(int64_t id, const std::function<bool(int64_t)>& known, const st
 }  // namespace
 
 PostProcessor::PostProcessor(const Json& json, const std::function<bool(int64_t)>& known, const std::string& where) {
-  add(json, known, where);
+  for (const auto& [part, place] : parts_of(json, "processors", where)) add(*part, known, place);
 }
 
 void PostProcessor::add(const Json& json, const std::function<bool(int64_t)>& known, const std::string& where) {
   const std::string type = string_field(json, "type", where);
-  if (type == "Sequence") {
-    size_t i = 0;
-    for (const Json& part : array_field(json, "processors", where)) {
-      check(!part.is_object() || part.value("type", Json()) != "Sequence",
-            "{}: a Sequence inside a Sequence is not supported", where);
-      add(part, known, fmt::format("{}.processors[{}]", where, i++));
-    }
-  } else if (type == "TemplateProcessing") {
+  if (type == "TemplateProcessing") {
     std::vector<int32_t> left, right;
     bool seen_text = false;
     for (const Json& piece : array_field(json, "single", where)) {

@@ -163,18 +163,14 @@ void Pieces::own(std::string new_text, std::vector<TextSpan> new_spans) {
   spans = std::move(new_spans);
 }
 
-PreTokenizer::PreTokenizer(const Json& json, const std::string& where) { add(json, where, true); }
+PreTokenizer::PreTokenizer(const Json& json, const std::string& where) {
+  const auto parts = parts_of(json, "pretokenizers", where);
+  for (size_t i = 0; i < parts.size(); ++i) add(*parts[i].first, parts[i].second, i + 1 == parts.size());
+}
 
 void PreTokenizer::add(const Json& json, const std::string& where, bool last) {
   const std::string type = string_field(json, "type", where);
-  if (type == "Sequence") {
-    const Json& parts = array_field(json, "pretokenizers", where);
-    for (size_t i = 0; i < parts.size(); ++i) {
-      check(!parts[i].is_object() || parts[i].value("type", Json()) != "Sequence",
-            "{}: a Sequence inside a Sequence is not supported", where);
-      add(parts[i], fmt::format("{}.pretokenizers[{}]", where, i), i + 1 == parts.size());
-    }
-  } else if (type == "ByteLevel") {
+  if (type == "ByteLevel") {
     if (bool_field(json, "add_prefix_space", where, true)) {
       steps_.emplace_back([](Pieces& pieces) {
         rewrite(pieces, [](std::string_view piece, size_t, std::string& out) {

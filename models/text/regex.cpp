@@ -6,41 +6,12 @@
 #include <mutex>
 
 #include "../../runtime/check.h"
+#include "../../runtime/error.h"
+#include "oniguruma.h"
+#include "recent_unicode.h"
 
 namespace tenon::text {
 namespace {
-
-// PCRE2's \s takes U+180E for a space, Unicode (and with it Hugging Face's engines) does not: \s is spelt out.
-constexpr std::string_view kSpaces =
-    "\\t-\\r\\x{20}\\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}\\x{205F}\\x{3000}";
-
-std::string spell_out_spaces(std::string_view pattern) {
-  std::string out;
-  bool in_class = false;
-  for (size_t i = 0; i < pattern.size(); ++i) {
-    const char c = pattern[i];
-    if (c == '\\' && i + 1 < pattern.size()) {
-      const char next = pattern[++i];
-      if (next == 's')
-        out.append(in_class ? "" : "[").append(kSpaces).append(in_class ? "" : "]");
-      else if (next == 'S' && !in_class)
-        out.append("[^").append(kSpaces).append("]");
-      else
-        out.append({c, next});
-      continue;
-    }
-    if (!in_class && c == '[') {
-      in_class = true;
-      out.push_back(c);
-      if (i + 1 < pattern.size() && pattern[i + 1] == '^') out.push_back(pattern[++i]);
-      if (i + 1 < pattern.size() && pattern[i + 1] == ']') out.push_back(pattern[++i]);
-      continue;
-    }
-    if (in_class && c == ']') in_class = false;
-    out.push_back(c);
-  }
-  return out;
-}
 
 std::string message_of(int code) {
   unsigned char buffer[256];
@@ -76,7 +47,7 @@ struct Regex::Code {
   mutable std::mutex mutex;
   mutable std::vector<std::unique_ptr<Scratch>> spare;
 
-  Code() = default;
+  Code(const std::string& where, const std::string& pattern, const std::string& translated);
   Code(const Code&) = delete;
   Code& operator=(const Code&) = delete;
   ~Code() { pcre2_code_free(code); }
@@ -122,28 +93,62 @@ struct Regex::Code {
   }
 };
 
-Regex::Regex(const std::string& pattern, const std::string& where) {
-  auto code = std::make_shared<Code>();
-  code->where = where;
-  code->pattern = pattern;
-  const std::string spelt = spell_out_spaces(pattern);
+Regex::Code::Code(const std::string& place, const std::string& written, const std::string& translated)
+    : where(place), pattern(written) {
+  pcre2_compile_context* context = pcre2_compile_context_create(nullptr);
+  check(context != nullptr, "{}: no memory for a regular expression", where);
+  pcre2_set_newline(context, PCRE2_NEWLINE_LF);
   int error = 0;
   PCRE2_SIZE offset = 0;
-  code->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(spelt.data()), spelt.size(),
-                             PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &offset, nullptr);
-  if (code->code == nullptr) fail("{}: regular expression {} is not understood: {}", where, pattern, message_of(error));
-  code->jit = pcre2_jit_compile(code->code, PCRE2_JIT_COMPLETE) == 0;
-  code_ = std::move(code);
+  code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
+                       PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &offset, context);
+  pcre2_compile_context_free(context);
+  if (code == nullptr) fail("{}: regular expression {} is not understood: {}", where, pattern, message_of(error));
+  jit = pcre2_jit_compile(code, PCRE2_JIT_COMPLETE) == 0;
 }
 
+namespace {
+
+std::string translate(const std::string& pattern, bool recent, const std::string& where) {
+  try {
+    return oniguruma_to_pcre2(pattern, recent);
+  } catch (const Error& e) {
+    fail("{}: regular expression {} is not understood: {}", where, pattern, e.what());
+  }
+}
+
+}  // namespace
+
+// The pattern for nearly all texts, and made at need the one for texts with characters that PCRE2 does not know.
+struct Regex::Codes {
+  Code plain;
+  std::string with_recent;  // translated; empty: the same
+  mutable std::once_flag once;
+  mutable std::unique_ptr<const Code> recent;
+
+  Codes(const std::string& where, const std::string& pattern, const std::string& translated)
+      : plain(where, pattern, translated), with_recent(translate(pattern, true, where)) {
+    if (with_recent == translated) with_recent.clear();
+  }
+  const Code& code_for(std::string_view text) const {
+    if (with_recent.empty() || !holds_recent(text)) return plain;
+    std::call_once(once, [&] { recent = std::make_unique<const Code>(plain.where, plain.pattern, with_recent); });
+    return *recent;
+  }
+};
+
+Regex::Regex(const std::string& pattern, const std::string& where)
+    : codes_(std::make_shared<const Codes>(where, pattern, translate(pattern, false, where))) {}
+
 void Regex::find_all(std::string_view text, std::vector<TextSpan>& out) const {
-  auto scratch = code_->take();
+  const Code& code = codes_->code_for(text);
+  auto scratch = code.take();
   // A class of characters repeated over a whole text counts once per character, so the limit grows with the text.
   const size_t limit = kMatchLimit + 16 * text.size();
   pcre2_set_match_limit(scratch->context, limit > 0xFFFFFFFFu ? 0xFFFFFFFFu : static_cast<uint32_t>(limit));
   TextSpan span;
   size_t from = 0;
-  while (from <= text.size() && code_->match(*scratch, text, from, span)) {
+  while (from <= text.size() && code.match(*scratch, text, from, span)) {
     // \K in a lookaround can put the end before the begin; such a match counts as empty.
     if (span.end > span.begin && span.begin >= from) {
       out.push_back(span);
@@ -153,28 +158,7 @@ void Regex::find_all(std::string_view text, std::vector<TextSpan>& out) const {
       while (from < text.size() && (static_cast<unsigned char>(text[from]) & 0xC0) == 0x80) ++from;
     }
   }
-  code_->give_back(std::move(scratch));
-}
-
-bool Regex::matches(std::string_view text) const {
-  auto scratch = code_->take();
-  pcre2_set_match_limit(scratch->context, kMatchLimit);
-  TextSpan span;
-  const bool found = code_->match(*scratch, text, 0, span);
-  code_->give_back(std::move(scratch));
-  return found;
-}
-
-std::string regex_escape(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    const auto u = static_cast<unsigned char>(c);
-    const bool plain =
-        u >= 0x80 || (u >= '0' && u <= '9') || (u >= 'A' && u <= 'Z') || (u >= 'a' && u <= 'z') || u <= ' ';
-    if (!plain) out.push_back('\\');
-    out.push_back(c);
-  }
-  return out;
+  code.give_back(std::move(scratch));
 }
 
 }  // namespace tenon::text

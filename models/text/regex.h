@@ -1,5 +1,6 @@
-// Regular expressions of tokenizers and templates: PCRE2 in UTF mode with Unicode properties, compiled to machine code
-// where that is there. Matching is bounded: a pattern that explodes on a text is an Error, not a hang. Internal.
+// Regular expressions of tokenizers, with the meaning that Oniguruma gives them (oniguruma.h): run by PCRE2 in UTF
+// mode, compiled to machine code where that is there. Matching is bounded: a pattern that explodes on a text is an
+// Error, not a hang. Internal.
 #pragma once
 
 #include <cstddef>
@@ -23,14 +24,10 @@ class Regex {
   /// All matches from left to right, empty ones left out. `text` must be valid UTF-8. Safe from several threads.
   void find_all(std::string_view text, std::vector<TextSpan>& out) const;
 
-  bool matches(std::string_view text) const;
-
  private:
   struct Code;
-  std::shared_ptr<const Code> code_;
+  struct Codes;
+  std::shared_ptr<const Codes> codes_;
 };
-
-/// The pattern that matches `text` as it stands.
-std::string regex_escape(std::string_view text);
 
 }  // namespace tenon::text

@@ -135,22 +135,16 @@ TokenDecoder::TokenDecoder(const Json& json, const std::string& where) {
     steps_.emplace_back([] { return std::make_unique<Join>(); });
     return;
   }
-  add(json, where);
+  for (const auto& [part, place] : parts_of(json, "decoders", where)) add(*part, place);
   only_byte_level_ = only_byte_level_ && steps_.size() == 1;
 }
 
 void TokenDecoder::add(const Json& json, const std::string& where) {
   const std::string type = string_field(json, "type", where);
-  check(!fused_ || type == "Strip" || type == "Sequence", "{}: decoder {} after Fuse is not supported", where, type);
-  if (type == "Sequence") {
-    size_t i = 0;
-    for (const Json& part : array_field(json, "decoders", where)) {
-      check(!part.is_object() || part.value("type", Json()) != "Sequence",
-            "{}: a Sequence inside a Sequence is not supported", where);
-      add(part, fmt::format("{}.decoders[{}]", where, i++));
-    }
-  } else if (type == "ByteLevel") {
-    only_byte_level_ = true;
+  check(!fused_ || type == "Strip" || type == "Fuse", "{}: decoder {} after Fuse or ByteLevel is not supported", where,
+        type);
+  if (type == "ByteLevel") {
+    only_byte_level_ = fused_ = true;
     steps_.emplace_back([] { return std::make_unique<ByteLevelStep>(); });
   } else if (type == "Metaspace") {
     const std::string replacement = string_field(json, "replacement", where, "\u2581");
@@ -173,7 +167,7 @@ void TokenDecoder::add(const Json& json, const std::string& where) {
     const int64_t start = integer_field(json, "start", where, 0), stop = integer_field(json, "stop", where, 0);
     check(!content.empty() && start >= 0 && stop >= 0, "{}: Strip needs a content and counts that are not negative",
           where);
-    check(!fused_ || stop == 0, "{}: Strip at the end after Fuse is not supported", where);
+    check(!fused_ || stop == 0, "{}: Strip at the end after Fuse or ByteLevel is not supported", where);
     steps_.emplace_back(
         [content, start, stop, fused = fused_] { return std::make_unique<StripStep>(content, start, stop, fused); });
   } else {

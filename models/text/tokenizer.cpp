@@ -94,8 +94,9 @@ void Tokenizer::Parts::read(const std::string& source) {
       const std::string_view token = vocabulary.token(id);
       bytes[static_cast<size_t>(id)] = alphabet_to_bytes(token).value_or(std::string(token));
     }
-    // An added token stands for its text, which is not written in the alphabet of bytes (DeepSeek adds 'ü').
-    for (const AddedToken& token : added.all()) bytes[static_cast<size_t>(token.id)] = token.content;
+    // An added token stands for its text, which is not written in the alphabet of bytes.
+    for (const AddedToken& token : added.all())
+      if (!vocabulary.contains(token.id)) bytes[static_cast<size_t>(token.id)] = token.text;
   }
   if (!config_json.empty()) read_special_tokens(parse_json(config_json, "tokenizer_config.json beside " + where));
 }

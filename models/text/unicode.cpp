@@ -8,11 +8,16 @@
 #include <vector>
 
 #include "../../runtime/check.h"
+#include "recent_unicode.h"
 
 namespace tenon::text {
 namespace {
 
-utf8proc_category_t category(char32_t c) { return utf8proc_category(static_cast<utf8proc_int32_t>(c)); }
+// General category, "Lu".
+std::string_view category(char32_t c) {
+  const char* recent = recent_category(c);
+  return recent != nullptr ? recent : utf8proc_category_string(static_cast<utf8proc_int32_t>(c));
+}
 
 bool continuation(unsigned char c) { return (c & 0xC0) == 0x80; }
 
@@ -164,34 +169,19 @@ bool is_white_space(char32_t c) {
 
 bool is_numeric(char32_t c) {
   if (c < 0x80) return c >= '0' && c <= '9';
-  const auto k = category(c);
-  return k == UTF8PROC_CATEGORY_ND || k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_NO;
+  // The last two are of Unicode 17, which is Rust's.
+  return category(c)[0] == 'N' || (c >= 0x11DE0 && c <= 0x11DE9) || (c >= 0x16FF4 && c <= 0x16FF6);
 }
 
 bool is_letter(char32_t c) {
   if (c < 0x80) return (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
-  const auto k = category(c);
-  return k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_LO;
+  return category(c)[0] == 'L';
 }
 
 bool is_word(char32_t c) {
   if (c < 0x80) return is_letter(c) || is_numeric(c) || c == '_';
-  switch (category(c)) {
-    case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LL:
-    case UTF8PROC_CATEGORY_LT:
-    case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO:
-    case UTF8PROC_CATEGORY_MN:
-    case UTF8PROC_CATEGORY_MC:
-    case UTF8PROC_CATEGORY_ME:
-    case UTF8PROC_CATEGORY_ND:
-    case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_PC:
-      return true;
-    default:
-      break;
-  }
+  const std::string_view k = category(c);
+  if (k[0] == 'L' || k[0] == 'M' || k == "Nd" || k == "Nl" || k == "Pc") return true;
   // Join_Control, and the symbols that have the property Alphabetic: circled and squared letters.
   return c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) ||
          (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189);
@@ -199,8 +189,8 @@ bool is_word(char32_t c) {
 
 bool is_punctuation(char32_t c) {
   if (c < 0x80) return c > ' ' && c < 0x7F && !is_letter(c) && !is_numeric(c);
-  const auto k = category(c);
-  return k >= UTF8PROC_CATEGORY_PC && k <= UTF8PROC_CATEGORY_PO;
+  if (c == 0x166D || c == 0x111C9) return true;  // as they were in Unicode 8
+  return category(c)[0] == 'P' && !recent_punctuation(c);
 }
 
 bool surely_nfc(std::string_view text) {
@@ -225,8 +215,11 @@ bool surely_nfc(std::string_view text) {
   return true;
 }
 
-std::string normalize(std::string_view text, NormalForm form) {
-  if (form == NormalForm::nfc && surely_nfc(text)) return std::string(text);
+namespace {
+
+// Text without characters that are newer than the normalization.
+void normalize_part(std::string_view text, NormalForm form, std::string& out) {
+  if (text.empty()) return;
   int options = UTF8PROC_STABLE;
   switch (form) {
     case NormalForm::nfc:
@@ -249,10 +242,52 @@ std::string normalize(std::string_view text, NormalForm form) {
                    static_cast<utf8proc_ssize_t>(ordered.size()), &mapped, static_cast<utf8proc_option_t>(options));
   if (length < 0) fail("tokenizer: Unicode normalisation failed: {}", utf8proc_errmsg(length));
   const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(mapped, &std::free);
-  return std::string(reinterpret_cast<const char*>(mapped), static_cast<size_t>(length));
+  out.append(reinterpret_cast<const char*>(mapped), static_cast<size_t>(length));
+}
+
+}  // namespace
+
+std::string normalize(std::string_view text, NormalForm form) {
+  if (form == NormalForm::nfc && surely_nfc(text)) return std::string(text);
+  std::string out;
+  out.reserve(text.size());
+  size_t done = 0;
+  for (size_t i = 0; i < text.size();) {
+    const CodePoint c = decode_utf8(text.substr(i));
+    const auto next = i + static_cast<size_t>(std::max(c.length, 1));
+    if (inert_in_unicode_9(c.value)) {
+      normalize_part(text.substr(done, i - done), form, out);
+      out.append(text.substr(i, next - i));
+      done = next;
+    }
+    i = next;
+  }
+  normalize_part(text.substr(done), form, out);
+  return out;
 }
 
 namespace {
+
+// What is newer than utf8proc 2.8's Unicode 15.
+char32_t recent_lower(char32_t c) {
+  switch (c) {
+    case 0x1C89:
+    case 0xA7CC:
+    case 0xA7CE:
+    case 0xA7D2:
+    case 0xA7D4:
+    case 0xA7DA:
+      return c + 1;
+    case 0xA7CB:
+      return 0x264;
+    case 0xA7DC:
+      return 0x19B;
+    default:
+      if (c >= 0x10D50 && c <= 0x10D65) return c + 0x20;
+      if (c >= 0x16EA0 && c <= 0x16EB8) return c + 0x1B;
+      return c;
+  }
+}
 
 // Each character through `change`; what is not UTF-8 stays.
 template <class Change>
@@ -277,7 +312,7 @@ std::string lower_case(std::string_view text) {
     if (c == 0x130)  // İ is the one character whose lower case is two
       out += "i\u0307";
     else
-      append_utf8(out, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))));
+      append_utf8(out, recent_lower(static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c)))));
   });
 }
 

@@ -33,14 +33,14 @@ bool is_white_space(char32_t);  // property White_Space
 bool is_numeric(char32_t);      // categories Nd, Nl, No
 bool is_letter(char32_t);       // category L
 bool is_word(char32_t);         // \w of Unicode regular expressions: letters, marks, decimal digits, connectors
-bool is_punctuation(char32_t);  // category P, and ASCII punctuation of any category
+bool is_punctuation(char32_t);  // category P as of Unicode 8, and ASCII punctuation of any category
 
 enum class NormalForm { nfc, nfd, nfkc, nfkd };
 
 /// Whether nothing in the text can change under NFC: a quick test that may say no where yes is true.
 bool surely_nfc(std::string_view text);
 
-/// Unicode normal form of valid UTF-8.
+/// Unicode normal form of valid UTF-8, as of Unicode 9: what is newer stays as it is.
 std::string normalize(std::string_view text, NormalForm);
 
 std::string lower_case(std::string_view text);
