@@ -59,7 +59,7 @@ std::map<std::string, int64_t> count_words(std::span<const std::string> texts) {
 class Trainer {
  public:
   Trainer(const std::map<std::string, int64_t>& counts, const std::vector<std::string>& special);
-  void train(int64_t vocab_size);
+  void train(int64_t vocab_size, int64_t min_frequency);
   const std::vector<std::string>& tokens() const { return tokens_; }
   const std::vector<Pair>& merges() const { return merges_; }
 
@@ -149,7 +149,7 @@ void Trainer::merge(Word& word, uint32_t index, const Pair& pair, int32_t id) {
   s.resize(kept);
 }
 
-void Trainer::train(int64_t vocab_size) {
+void Trainer::train(int64_t vocab_size, int64_t min_frequency) {
   while (static_cast<int64_t>(tokens_.size()) < vocab_size && !queue_.empty()) {
     Candidate top = queue_.top();
     queue_.pop();
@@ -159,7 +159,7 @@ void Trainer::train(int64_t vocab_size) {
       if (now > 0) queue_.push(top);
       continue;
     }
-    if (now < 1) break;
+    if (now < min_frequency) break;
     const int32_t id = token_for(top.pair);
     merges_.push_back(top.pair);
     changed_.clear();
@@ -176,7 +176,9 @@ void Trainer::train(int64_t vocab_size) {
 
 }  // namespace
 
-std::string train_bpe(std::span<const std::string> texts, int64_t vocab_size, std::vector<std::string> special) {
+std::string train_bpe(std::span<const std::string> texts, int64_t vocab_size, std::vector<std::string> special,
+                      int64_t min_frequency) {
+  check(min_frequency >= 1, "train_bpe: a pair must be seen at least once, not {} times", min_frequency);
   std::set<std::string> seen;
   for (const std::string& token : special) {
     check(!token.empty(), "train_bpe: a special token is empty");
@@ -189,7 +191,7 @@ std::string train_bpe(std::span<const std::string> texts, int64_t vocab_size, st
         vocab_size, special.size());
 
   Trainer trainer(count_words(texts), special);
-  trainer.train(vocab_size);
+  trainer.train(vocab_size, min_frequency);
 
   Ordered added = Ordered::array(), vocab = Ordered::object(), merges = Ordered::array();
   for (size_t id = 0; id < special.size(); ++id)

@@ -85,7 +85,7 @@ void render(const RenderOptions& o) {
 
 struct TrainOptions {
   std::vector<std::string> files, special{"<|endoftext|>"};
-  int64_t vocab_size = 4096;
+  int64_t vocab_size = 4096, min_frequency = 1;
   std::string output, text_column = "text", eos, bos, pad;
 };
 
@@ -98,7 +98,7 @@ void train(const TrainOptions& o) {
   rl::make_folders(o.output);
   text::SpecialTokens special{
       .bos = o.bos, .eos = o.eos.empty() && !o.special.empty() ? o.special[0] : o.eos, .pad = o.pad};
-  write_file_atomically(o.output + "/tokenizer.json", text::train_bpe(texts, o.vocab_size, o.special));
+  write_file_atomically(o.output + "/tokenizer.json", text::train_bpe(texts, o.vocab_size, o.special, o.min_frequency));
   write_file_atomically(o.output + "/tokenizer_config.json", text::tokenizer_config_json(special));
   print("{\"vocab_size\":" + std::to_string(text::Tokenizer::load(o.output)->vocab_size()) + "}\n");
 }
@@ -132,6 +132,7 @@ void add_text_commands(CLI::App& app) {
   command = command->add_subcommand("train", "byte-level BPE from text files or JSON lines");
   command->add_option("files", train_options->files, "files to learn from")->required();
   command->add_option("--vocab_size,--vocab-size", train_options->vocab_size, "tokens in all")->capture_default_str();
+  command->add_option("--min_frequency,--min-frequency", train_options->min_frequency, "how often a pair must be seen to become a token")->capture_default_str();
   command->add_option("--special", train_options->special,
                       "special tokens; the first ends a text unless --eos names another");
   command->add_option("--eos", train_options->eos, "end token");
