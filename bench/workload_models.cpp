@@ -23,8 +23,18 @@ models::ModelConfig workload_config(const std::string& model) {
     c.num_experts = 16, c.experts_per_token = 2, c.moe_intermediate_size = 256, c.router_aux_loss_coef = 0.001;
     c.moe_layer.assign(static_cast<size_t>(c.num_layers), true);
     c.routing = {.top_k = 2, .normalize = true};
+  } else if (model == "mla-small") {
+    c.architecture = "DeepseekV3ForCausalLM", c.model_type = "deepseek_v3";
+    c.vocab_size = 4096, c.hidden_size = 512, c.num_layers = 8, c.num_heads = c.num_kv_heads = 16;
+    c.kv_lora_rank = 512, c.qk_nope_head_dim = c.v_head_dim = 128, c.qk_rope_head_dim = 64, c.head_dim = 192;
+    c.intermediate_size = 1408, c.num_experts = 16, c.experts_per_token = 2;
+    c.moe_intermediate_size = c.shared_intermediate_size = 352;
+    c.moe_layer.assign(static_cast<size_t>(c.num_layers), true);
+    c.moe_layer.front() = false;
+    c.routing = {.top_k = 2, .score = ops::RouterScore::sigmoid, .normalize = true};
+    c.routing_bias = true;
   } else {
-    fail("no benchmark model is called \"{}\"; there are dense10m, smollm2-135m and moe-small", model);
+    fail("no benchmark model is called \"{}\"; there are dense10m, smollm2-135m, moe-small and mla-small", model);
   }
   return c;
 }

@@ -11,8 +11,8 @@
 
 namespace tenon::bench {
 
-/// "dense10m" (8.7 M dense), "smollm2-135m" or "moe-small" (21 M, 4.6 M active), as in the peers' models.py. Error for
-/// another name.
+/// "dense10m" (8.7 M dense), "smollm2-135m" or "moe-small" (21 M, 4.6 M active), as in the peers' models.py, or
+/// "mla-small" (latent attention of V2-Lite's widths, on an eighth of its hidden size). Error for another name.
 models::ModelConfig workload_config(const std::string& model);
 
 /// The dtypes to run: those asked for, else bf16.

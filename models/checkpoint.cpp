@@ -9,6 +9,7 @@
 
 #include "../runtime/check.h"
 #include "../runtime/files.h"
+#include "../runtime/log.h"
 #include "../runtime/safetensors.h"
 #include "lora_impl.h"
 #include "model_impl.h"
@@ -81,6 +82,11 @@ Model load(const std::string& dir, const LoadOptions& options) {
         options.adapter);
   const std::string base = base_dir(dir), adapter = is_adapter ? dir : options.adapter;
   ModelConfig config = load_config(base);
+  const int64_t mtp_left_out = options.mtp ? 0 : std::exchange(config.num_mtp_layers, 0);
+  if (mtp_left_out > 0) {
+    log(LogLevel::info, fmt::format("{}: {} module{} that predict{} further tokens left out", base, mtp_left_out,
+                                    mtp_left_out == 1 ? "" : "s", mtp_left_out == 1 ? "s" : ""));
+  }
   ShardedSafetensors weights = ShardedSafetensors::open_dir(base);
   // A config that lies about its size must not make a model of that size.
   check(config.num_layers <= static_cast<int64_t>(weights.names().size()),
@@ -89,6 +95,7 @@ Model load(const std::string& dir, const LoadOptions& options) {
   check(dtype == DType::f32 || dtype == DType::bf16, "load: a model of {} is not supported; f32 and bf16 are", dtype);
   Model model = ModelAccess::make(std::move(config), dtype, options.device, true);
   Model::Impl& impl = ModelAccess::impl(model);
+  impl.mtp_left_out = mtp_left_out;
   check_weights(weights, impl, base);
   read_weights(weights, impl, base, /*in_place=*/true);
   impl.files = read_companion_files(base);

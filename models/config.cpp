@@ -322,6 +322,8 @@ void check_config(const ModelConfig& c, const std::string& where) {
   check(c.num_mtp_layers >= 0 && c.num_mtp_layers <= 16,
         "{}: {} modules that predict further tokens (`num_nextn_predict_layers`); up to 16 are supported", where,
         c.num_mtp_layers);
+  check(c.num_mtp_layers == 0 || c.num_moe_layers() > 0,
+        "{}: modules that predict further tokens are layers of experts, and the model has none", where);
   check(std::isfinite(c.rms_norm_eps) && c.rms_norm_eps >= 0 && c.rms_norm_eps < 1, "{}: `rms_norm_eps` is {}", where,
         c.rms_norm_eps);
   check(std::isfinite(c.rope_theta) && c.rope_theta > 1, "{}: `rope_theta` is {}", where, c.rope_theta);

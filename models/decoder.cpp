@@ -109,6 +109,8 @@ Decoder::Decoder(const ModelConfig& config, ParamStore& store, DType dtype, Devi
   head_ = config.tie_word_embeddings
               ? embedding_
               : &store.create("lm_head.weight", {config.vocab_size, d}, dtype, device, ParamGroup::dense, trainable);
+  for (int64_t i = 0; i < config.num_mtp_layers; ++i)
+    mtp_.push_back(make_mtp_module(config.num_layers + i, store, dtype, device, trainable));
 }
 
 Decoder::Layer Decoder::make_layer(int64_t index, ParamStore& store, DType dtype, Device device, bool trainable) const {
@@ -133,7 +135,8 @@ Decoder::Layer Decoder::make_layer(int64_t index, ParamStore& store, DType dtype
     layer.attention = make_grouped_query_attention(c, index, create, linear);
   layer.post_norm = create("post_attention_layernorm.weight", {d});
 
-  if (!c.is_moe_layer(index)) {
+  const bool further = index >= c.num_layers;  // of a module that predicts a further token: always experts
+  if (!further && !c.is_moe_layer(index)) {
     layer.mlp = make_mlp(prefix + "mlp.", d, c.intermediate_size, c.mlp_bias, store, dtype, device, trainable);
     return layer;
   }
@@ -320,6 +323,7 @@ Forward Decoder::forward(const Batch& batch, const ForwardOptions& options) {
   out.hidden =
       rms_norm_residual(stream.x, stream.residual, final_norm_->var(), static_cast<float>(config_.rms_norm_eps)).y;
   if (options.hidden_states) options.hidden_states->push_back(out.hidden.value());
+  if (options.mtp) run_mtp(batch, table, recomputed, out);
   if (options.router_losses) {
     const RouterLossCoefs own = {config_.router_aux_loss_coef, config_.router_seq_aux_loss_coef,
                                  config_.router_z_loss_coef};

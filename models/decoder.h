@@ -36,12 +36,23 @@ class Decoder {
     MoeOut moe;       // without y
   };
 
+  /// A module that predicts a further token (DeepSeek-V3, arXiv 2412.19437 section 2.2). Embeddings and head are the
+  /// model's.
+  struct MtpModule {
+    Parameter *embedding_norm = nullptr, *hidden_norm = nullptr, *final_norm = nullptr;
+    Linear projection;  // [hidden, 2 hidden] of [embedding | hidden]
+    Layer layer;
+  };
+
   Layer make_layer(int64_t index, ParamStore& store, DType dtype, Device device, bool trainable) const;
   /// `residual` undefined: the first layer, whose stream is x alone.
   LayerOut run_layer(const Layer& layer, const Var& x, const Var& residual, const Batch& batch,
                      const ops::RopeTable& table, const Tensor* forced) const;
   LayerOut run_layer_recomputed(const Layer& layer, const Var& x, const Var& residual, const Batch& batch,
                                 const ops::RopeTable& table, const Tensor* forced) const;
+  MtpModule make_mtp_module(int64_t index, ParamStore& store, DType dtype, Device device, bool trainable) const;
+  /// Fills out.mtp and appends to out.expert_load. The modules' experts have no part in the router's losses.
+  void run_mtp(const Batch& batch, const ops::RopeTable& table, bool recomputed, Forward& out) const;
   void check_batch(const Batch& batch) const;
   const ops::RopeTable& rope_table_for(int64_t max_position);
   void add_router_losses(const std::vector<MoeOut>& moe, const Tensor& cu_seqlens, const RouterLossCoefs& coefs,
@@ -50,6 +61,7 @@ class Decoder {
 
   const ModelConfig& config_;
   std::vector<Layer> layers_;
+  std::vector<MtpModule> mtp_;
   Parameter *embedding_ = nullptr, *final_norm_ = nullptr, *head_ = nullptr;
   RopeFrequencies frequencies_;
   ops::RopeTable table_;
@@ -64,5 +76,12 @@ struct ExpertName {
 
 /// The names on disk of a parameter `[experts, out, in]`, or nothing for every other parameter.
 std::optional<ExpertName> expert_name(const std::string& parameter);
+
+/// Whether a weight on disk belongs to one of `modules` modules that predict further tokens: `model.layers.N.` with N
+/// from num_layers on.
+bool is_mtp_weight(const std::string& name, int64_t num_layers, int64_t modules);
+
+/// Each module's copies on disk of the weights that it shares with the model: (name of the copy, name of the weight).
+std::vector<std::pair<std::string, std::string>> mtp_shared_copies(const ModelConfig& config);
 
 }  // namespace tenon::models

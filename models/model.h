@@ -65,15 +65,25 @@ struct ForwardOptions {
       false;  // keep only each layer's input, run the layer again in the backward: less memory, a third more time
   bool router_losses = false;                        // compute Forward::router_loss
   std::optional<RouterLossCoefs> router_loss_coefs;  // instead of the config's
+  bool mtp = false;  // compute Forward::mtp; needs a model with such modules, and no cache
   std::vector<Tensor>* hidden_states =
       nullptr;  // written: the embeddings, then the stream after each layer, the last after the final norm
+};
+
+/// What a module that predicts a further token gives: row j of `hidden` is to be the input of the head for the token
+/// that follows batch row target_rows[j].
+struct MtpOut {
+  Var hidden;          // [rows, hidden_size]
+  Tensor target_rows;  // i32 [rows]; depth k has k rows less than each sequence
 };
 
 struct Forward {
   Var hidden;          // [tokens, hidden_size], after the final norm; the head's input
   Var router_loss;     // [] f32: the losses times their coefficients; undefined if not asked for, no MoE, or all are 0
   Var load_balancing;  // [] f32 without its coefficient, for the log; undefined if not asked for or no MoE
-  std::vector<Tensor> expert_load;  // one a MoE layer: i32 [experts], tokens that each was sent
+  // One a MoE layer, with mtp its modules' last: i32 [experts], tokens that each was sent.
+  std::vector<Tensor> expert_load;
+  std::vector<MtpOut> mtp;  // one a module, if asked for: depths 1, 2, ... (fewer where no sequence is long enough)
 };
 
 class Model {
@@ -143,6 +153,8 @@ struct LoadOptions {
   Device device = Device::cpu();
   std::optional<DType> dtype;  // f32 or bf16; default: as the files have it (f16: f32; FP8: as the embeddings)
   std::string adapter;         // folder of a LoRA adapter to put on the model (lora.h)
+  bool mtp = false;  // modules that predict further tokens (DeepSeek-V3) too; else they are read past, as the log says,
+                     // and are not in what is saved
 };
 
 /// Opens a Hugging Face folder, or an adapter's folder with the base that it names. Throws one Error that lists every

@@ -33,6 +33,7 @@ struct Model::Impl {
   Decoder decoder;
   std::map<std::string, std::string> files;
   std::string source_dir;
+  int64_t mtp_left_out = 0;         // modules that predict further tokens in the folder, which were not loaded
   uint64_t loaded_version = 0;      // weights_version() when source_dir held the very same weights
   std::optional<LoraOptions> lora;  // of the adapter, if there is one
 

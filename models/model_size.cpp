@@ -23,28 +23,39 @@ void add_latent_attention(const ModelConfig& c, ParameterCount& out) {
   if (c.attention_output_bias) out.biases += d;
 }
 
-// With `experts_met` of the routed experts counted in each layer that has some.
+// With `experts_met` of the routed experts counted where there are any.
+void add_layer(const ModelConfig& c, bool moe, int64_t experts_met, ParameterCount& out) {
+  const int64_t d = c.hidden_size;
+  if (c.is_mla())
+    add_latent_attention(c, out);
+  else
+    add_grouped_query_attention(c, out);
+  out.norms += 2 * d;
+  if (moe) {
+    out.experts += experts_met * 3 * d * c.moe_intermediate_size;
+    out.shared += 3 * d * c.shared_intermediate_size + (c.shared_expert_gate ? d : 0);
+    out.router += d * c.num_experts;
+  } else {
+    out.dense_mlp += 3 * d * c.intermediate_size;
+    if (c.mlp_bias) out.biases += 2 * c.intermediate_size + d;
+  }
+}
+
 ParameterCount count(const ModelConfig& c, int64_t experts_met) {
   const int64_t d = c.hidden_size;
   ParameterCount out;
   out.embeddings = c.vocab_size * d * (c.tie_word_embeddings ? 1 : 2);
   out.norms = d;
-  for (int64_t layer = 0; layer < c.num_layers; ++layer) {
-    if (c.is_mla())
-      add_latent_attention(c, out);
-    else
-      add_grouped_query_attention(c, out);
-    out.norms += 2 * d;
-    if (c.is_moe_layer(layer)) {
-      out.experts += experts_met * 3 * d * c.moe_intermediate_size;
-      out.shared += 3 * d * c.shared_intermediate_size + (c.shared_expert_gate ? d : 0);
-      out.router += d * c.num_experts;
-    } else {
-      out.dense_mlp += 3 * d * c.intermediate_size;
-      if (c.mlp_bias) out.biases += 2 * c.intermediate_size + d;
-    }
-  }
+  for (int64_t layer = 0; layer < c.num_layers; ++layer) add_layer(c, c.is_moe_layer(layer), experts_met, out);
   return out;
+}
+
+// Modules that predict further tokens: two norms of what they join, the joining, a layer of experts, a final norm.
+int64_t count_mtp(const ModelConfig& c) {
+  const int64_t d = c.hidden_size;
+  ParameterCount one;
+  add_layer(c, /*moe=*/true, c.num_experts, one);
+  return c.num_mtp_layers * (one.total() + 3 * d + 2 * d * d);
 }
 
 }  // namespace
@@ -57,6 +68,7 @@ ModelSize size_of(const ModelConfig& c, DType dtype) {
   out.active = count(c, c.experts_per_token);
   out.parameters = out.all.total();
   out.active_parameters = out.active.total();
+  out.mtp_parameters = count_mtp(c);
 
   const auto bytes = static_cast<int64_t>(tenon::size_of(dtype));
   out.weight_bytes = out.parameters * bytes;

@@ -28,6 +28,7 @@ struct ModelSize {
   ParameterCount all, active;  // active: what one token meets, the experts it is sent to instead of all
   int64_t parameters = 0;      // totals of the two
   int64_t active_parameters = 0;
+  int64_t mtp_parameters = 0;      // of modules that predict further tokens, which none of the other figures has
   int64_t weight_bytes = 0;        // of the values alone, as in generation
   int64_t training_bytes = 0;      // values, f32 masters (bf16 only), f32 gradients, two f32 moments
   int64_t kv_bytes_per_token = 0;  // of the cache, all layers; a sliding window frees none of it

@@ -11,10 +11,15 @@ namespace {
 
 constexpr const char* kScale = "_scale_inv";  // behind the name of a weight in FP8
 
-// What files have that no parameter needs: frequencies that old exports stored, and the head of a model whose head is
-// its embeddings.
-bool is_redundant(const std::string& name, const ModelConfig& config) {
-  return name.ends_with(".rotary_emb.inv_freq") || (config.tie_word_embeddings && name == "lm_head.weight");
+// What files have that no parameter needs: frequencies that old exports stored, the head of a model whose head is its
+// embeddings, copies of what is shared, and modules that predict further tokens when they are not wanted.
+bool is_redundant(const std::string& name, const Model::Impl& model) {
+  const ModelConfig& config = model.config;
+  if (name.ends_with(".rotary_emb.inv_freq") || (config.tie_word_embeddings && name == "lm_head.weight")) return true;
+  for (const auto& [copy, of] : mtp_shared_copies(config)) {
+    if (name == copy) return true;
+  }
+  return is_mtp_weight(name, config.num_layers, model.mtp_left_out);
 }
 
 std::string expert_file_name(const ExpertName& name, int64_t expert) {
@@ -57,9 +62,9 @@ class Checker {
       faults_.wrong(fmt::format("{} {} {} instead of {}", name, entry.format, entry.shape, shape));
   }
 
-  void finish(const ModelConfig& config, const std::string& what) {
+  void finish(const Model::Impl& model, const std::string& what) {
     for (const std::string& name : left_) {
-      if (!is_redundant(name, config)) faults_.unexpected(name);
+      if (!is_redundant(name, model)) faults_.unexpected(name);
     }
     faults_.raise_if_any(what);
   }
@@ -104,7 +109,7 @@ void check_weights(const ShardedSafetensors& weights, const Model::Impl& model, 
     for_files_of(*p, [&](const std::string& name, const Shape& shape, int64_t) { checker.look_up(name, shape); });
   }
   for (const auto& [name, tensor] : model.params.buffers()) checker.look_up(name, tensor->shape());
-  checker.finish(model.config, dir + ": the weights are not those of the config");
+  checker.finish(model, dir + ": the weights are not those of the config");
 }
 
 void read_weights(const ShardedSafetensors& weights, Model::Impl& model, const std::string& dir, bool in_place) {
@@ -141,6 +146,11 @@ NamedTensors tensors_of(const Model::Impl& model, DType dtype) {
     });
   }
   for (const auto& [name, tensor] : model.params.buffers()) out.emplace_back(name, *tensor);
+  for (const auto& [copy, of] : mtp_shared_copies(model.config)) {
+    const auto original = std::find_if(out.begin(), out.end(), [&](const auto& t) { return t.first == of; });
+    Tensor shared = original->second;  // out may move
+    out.emplace_back(copy, std::move(shared));
+  }
   return out;
 }
 

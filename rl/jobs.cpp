@@ -105,7 +105,11 @@ class TrainingJob : public Job {
   }
 
  protected:
-  virtual models::Model open() { return open_model(model_options_); }
+  virtual models::Model open() {
+    bool mtp = false;
+    if constexpr (requires { options_.mtp_loss_weight; }) mtp = options_.mtp_loss_weight > 0;
+    return open_model(model_options_, mtp);
+  }
   virtual void train(models::Model& model, const RunControl& control) = 0;
 
   ModelOptions model_options_;
@@ -134,7 +138,7 @@ class PretrainJob : public TrainingJob<PretrainOptions> {
 
  private:
   models::Model open() override {
-    if (!model_options_.model.empty()) return open_model(model_options_);
+    if (!model_options_.model.empty()) return TrainingJob::open();
     check(!new_model_.config.empty() || !model_config_.empty(),
           "pretrain: give a model to go on from (model), or a new one's sizes ([model_config], or config)");
     check(!new_model_.tokenizer.empty(), "pretrain: a new model needs a tokenizer (tokenizer)");
@@ -364,9 +368,12 @@ void ModelOptions::validate() const {
   for (const int64_t layer : layers) check(layer >= 0, "layers must not be negative, got {}", layer);
 }
 
-models::Model open_model(const ModelOptions& options) {
+models::Model open_model(const ModelOptions& options, bool mtp) {
   check(!options.model.empty(), "no model: set model to a Hugging Face folder");
-  models::LoadOptions load{.device = device_from(options.device), .dtype = {}, .adapter = options.adapter};
+  models::LoadOptions load{.device = device_from(options.device),
+                           .dtype = {},
+                           .adapter = options.adapter,
+                           .mtp = mtp && options.layers.empty()};
   if (!options.dtype.empty()) load.dtype = dtype_from_name(options.dtype);
   models::Model whole = models::load(options.model, load);
   if (options.layers.empty()) return whole;

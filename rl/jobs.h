@@ -45,8 +45,9 @@ void describe(V& v, ModelOptions& o) {
   v.field("output", o.output, "folder of the trained model, or of its adapter; empty: output_dir/model");
 }
 
-/// A model as the settings say. Error for a missing folder, and for layers that it has not.
-models::Model open_model(const ModelOptions& options);
+/// A model as the settings say, `mtp`: with its modules that predict further tokens, unless layers are picked. Error
+/// for a missing folder, and for layers that it has not.
+models::Model open_model(const ModelOptions& options, bool mtp = false);
 
 class Job {
  public:

@@ -64,6 +64,7 @@ void PretrainTrainer::train() {
     Metrics metrics = {
         {"epoch", static_cast<double>((run.step() + 1) * options_.train_batch_size) / static_cast<double>(rows)}};
     if (model_.config().is_moe()) metrics.emplace_back("load_balancing_loss", step.load_balancing);
+    if (common.mtp_loss_weight > 0) metrics.emplace_back("mtp_loss", step.mtp);
     run.finish_step(step.loss, std::move(metrics));
   }
   run.finish();

@@ -27,6 +27,7 @@ struct PretrainOptions {
   bool gradient_checkpointing = false;
   double router_bias_update_speed = 0;
   double router_aux_loss_coef = -1, router_seq_aux_loss_coef = -1, router_z_loss_coef = -1;
+  double mtp_loss_weight = 0;
   uint64_t seed = 42;
   int64_t logging_steps = 1;
   int64_t save_steps = 500;
@@ -47,6 +48,10 @@ void describe(V& v, PretrainOptions& o) {
   v.field("append_eos", o.append_eos, "put the end token behind each document that lacks it");
   v.field("max_steps", o.max_steps, "optimizer steps; 0: as many as num_train_epochs makes");
   v.field("num_train_epochs", o.num_train_epochs, "passes over the documents");
+  v.field(
+      "mtp_loss_weight", o.mtp_loss_weight,
+      "weight of the loss of the modules that predict further tokens (DeepSeek-V3: 0.3, later 0.1); 0: they are not "
+      "loaded");
   describe_training(v, o);
 }
 

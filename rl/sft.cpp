@@ -68,6 +68,7 @@ void SftTrainer::train() {
     Metrics metrics = {
         {"epoch", static_cast<double>((run.step() + 1) * options_.train_batch_size) / static_cast<double>(rows)}};
     const SupervisedLoss step = supervised_step(model_, run, common, batch);
+    if (common.mtp_loss_weight > 0) metrics.emplace_back("mtp_loss", step.mtp);
     run.finish_step(step.loss, std::move(metrics), [&](Metrics& after) {
       if (evaluated && (run.step() % options_.eval_steps == 0 || run.step() == run.total_steps()))
         after.emplace_back("eval_loss", evaluate());

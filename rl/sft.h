@@ -29,6 +29,7 @@ struct SftOptions {
   bool gradient_checkpointing = false;
   double router_bias_update_speed = 0;
   double router_aux_loss_coef = -1, router_seq_aux_loss_coef = -1, router_z_loss_coef = -1;
+  double mtp_loss_weight = 0;
   uint64_t seed = 42;
   int64_t logging_steps = 1;
   int64_t save_steps = 200;
@@ -52,6 +53,10 @@ void describe(V& v, SftOptions& o) {
   v.field("num_train_epochs", o.num_train_epochs, "passes over the examples");
   v.field("eval_steps", o.eval_steps,
           "the loss on the evaluation rows every so many steps, and before the first and after the last; 0: never");
+  v.field(
+      "mtp_loss_weight", o.mtp_loss_weight,
+      "weight of the loss of the modules that predict further tokens (DeepSeek-V3: 0.3, later 0.1); 0: they are not "
+      "loaded");
   describe_training(v, o);
   describe(v, o.lora);
 }

@@ -6,6 +6,7 @@
 #include "../autograd/head.h"
 #include "../models/text/chat_template.h"
 #include "../models/text/tokenizer.h"
+#include "../ops/indexing.h"
 #include "../runtime/check.h"
 #include "batches.h"
 #include "trainer.h"
@@ -117,8 +118,18 @@ SupervisedLoss supervised_step(models::Model& model, TrainingRun& run, const Tra
   for (auto [begin, end] : micro_batches(input_lengths(examples), options.tokens_per_micro_batch)) {
     const TokenBatch micro = pack_examples(examples.subspan(begin, end - begin), model.device());
     const models::Forward f = model.forward(micro.batch, forward_options(model.config(), options));
-    const Tensor weight = Tensor::full({micro.tokens}, 1.0f / static_cast<float>(learned), DType::f32, model.device());
-    Var loss = cross_entropy(f.hidden, model.head_weight(), micro.targets, &weight);
+    const auto mean_over_learned = [&](const Var& hidden, const Tensor& targets) {
+      const Tensor weight =
+          Tensor::full({targets.numel()}, 1.0f / static_cast<float>(learned), DType::f32, model.device());
+      return cross_entropy(hidden, model.head_weight(), targets, &weight);
+    };
+    Var loss = mean_over_learned(f.hidden, micro.targets);
+    for (const models::MtpOut& further : f.mtp) {
+      const Var one = mean_over_learned(further.hidden, ops::gather_rows(micro.targets, further.target_rows));
+      const double depths = static_cast<double>(model.config().num_mtp_layers);
+      loss = add(loss, scale(one, static_cast<float>(options.mtp_loss_weight / depths)));
+      out.mtp += one.value().item<float>() / depths;
+    }
     const double share = static_cast<double>(micro.tokens) / static_cast<double>(tokens);
     if (f.router_loss.defined()) loss = add(loss, scale(f.router_loss, static_cast<float>(share)));
     if (f.load_balancing.defined()) out.load_balancing += share * f.load_balancing.value().item<float>();

@@ -45,12 +45,14 @@ struct TokenBatch {
 TokenBatch pack_examples(std::span<const TokenizedExample* const> examples, Device device);
 
 struct SupervisedLoss {
-  double loss = 0;            // with the router's
+  double loss = 0;            // with the router's and that of further tokens
   double load_balancing = 0;  // mean over tokens, without its coefficient; 0 for dense models
+  double mtp = 0;             // of further tokens: mean over depths, without its weight
 };
 
 /// Forward and backward of one optimizer step: the mean of -log p over the learned tokens of all examples, in
-/// micro-batches.
+/// micro-batches. With mtp_loss_weight w > 0 the D modules that predict further tokens add w / D times theirs, each
+/// divided by the same number of tokens (DeepSeek-V3, arXiv 2412.19437, equations 24 and 25).
 SupervisedLoss supervised_step(models::Model& model, TrainingRun& run, const TrainerOptions& options,
                                std::span<const TokenizedExample* const> examples);
 

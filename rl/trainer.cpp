@@ -46,10 +46,12 @@ void TrainerOptions::validate() const {
                                     {"router_z_loss_coef", router_z_loss_coef}})
     check(std::isfinite(value), "{} {} must be finite", name, value);
   check(router_bias_update_speed >= 0, "router_bias_update_speed {} must not be negative", router_bias_update_speed);
+  check(mtp_loss_weight >= 0 && std::isfinite(mtp_loss_weight), "mtp_loss_weight {} must not be negative",
+        mtp_loss_weight);
 }
 
 models::ForwardOptions forward_options(const models::ModelConfig& config, const TrainerOptions& o) {
-  models::ForwardOptions out{.recompute = o.gradient_checkpointing};
+  models::ForwardOptions out{.recompute = o.gradient_checkpointing, .mtp = o.mtp_loss_weight > 0};
   if (!config.is_moe()) return out;
   auto chosen = [](double setting, double own) { return setting < 0 ? own : setting; };
   out.router_losses = true;
@@ -85,6 +87,15 @@ TrainingRun::TrainingRun(models::Model& model, const TrainerOptions& options, co
                                   .eps = static_cast<float>(options.adam_epsilon),
                                   .weight_decay = static_cast<float>(options.weight_decay)}) {
   options_.validate();
+  // Modules without a loss would fall behind the model that they stand on, and be saved as if they fitted it.
+  const int64_t modules = model.config().num_mtp_layers;
+  check(modules == 0 || options_.mtp_loss_weight > 0,
+        "{}: the model has {} modules that predict further tokens, which nothing here trains; set mtp_loss_weight, or "
+        "load the model without them",
+        kind_, modules);
+  check(modules > 0 || options_.mtp_loss_weight == 0,
+        "{}: mtp_loss_weight is {}, and the model has no modules that predict further tokens", kind_,
+        options_.mtp_loss_weight);
   if (!options_.output_dir.empty()) {
     folder_.emplace(options_.output_dir);
     if (!control_.settings_toml.empty()) write_file_atomically(folder_->settings_file(), control_.settings_toml);

@@ -46,6 +46,7 @@ struct TrainerOptions {
   bool gradient_checkpointing = false;
   double router_bias_update_speed = 0;
   double router_aux_loss_coef = -1, router_seq_aux_loss_coef = -1, router_z_loss_coef = -1;
+  double mtp_loss_weight = 0;  // of the trainers that have it
   uint64_t seed = 42;
   int64_t logging_steps = 1;
   int64_t save_steps = 100;
@@ -60,6 +61,8 @@ struct TrainerOptions {
 /// The part of a trainer's own options that all have.
 template <class O>
 TrainerOptions trainer_options(const O& o) {
+  double mtp_loss_weight = 0;
+  if constexpr (requires { o.mtp_loss_weight; }) mtp_loss_weight = o.mtp_loss_weight;
   return {.learning_rate = o.learning_rate,
           .lr_scheduler_type = o.lr_scheduler_type,
           .warmup_ratio = o.warmup_ratio,
@@ -75,6 +78,7 @@ TrainerOptions trainer_options(const O& o) {
           .router_aux_loss_coef = o.router_aux_loss_coef,
           .router_seq_aux_loss_coef = o.router_seq_aux_loss_coef,
           .router_z_loss_coef = o.router_z_loss_coef,
+          .mtp_loss_weight = mtp_loss_weight,
           .seed = o.seed,
           .logging_steps = o.logging_steps,
           .save_steps = o.save_steps,

@@ -78,7 +78,7 @@ void write_deepseek_experts(const ModelConfig& config, nlohmann::json& json) {
 void read_latent_attention(const ConfigReader& json, ModelConfig& config) {
   // One switch for the first projections and o.
   config.attention_bias = config.attention_output_bias = json.flag("attention_bias", false);
-  config.q_lora_rank = json.integer("q_lora_rank", 0);
+  config.q_lora_rank = json.is_null("q_lora_rank") ? 0 : json.integer("q_lora_rank", 1536);
   config.kv_lora_rank = bounded(json, "kv_lora_rank", 512, 1 << 20);
   config.qk_nope_head_dim = bounded(json, "qk_nope_head_dim", 128, 1 << 13);
   config.qk_rope_head_dim = bounded(json, "qk_rope_head_dim", 64, 1 << 13);

@@ -52,6 +52,10 @@ Json model_info(const models::ModelConfig& c, const models::ModelSize& size, con
   out["active_parameters"] = size.active_parameters;
   out["parameters_by_part"] = parts(size.all);
   out["active_parameters_by_part"] = parts(size.active);
+  if (c.num_mtp_layers > 0) {
+    out["mtp_modules"] = c.num_mtp_layers;
+    out["mtp_parameters"] = size.mtp_parameters;
+  }
   out["weight_bytes"] = {{"f32", 4 * size.parameters}, {"bf16", 2 * size.parameters}};
   out["dtype"] = o.dtype;
   out["kv_bytes_per_token"] = size.kv_bytes_per_token;
@@ -90,6 +94,9 @@ std::string model_text(const models::ModelConfig& c, const models::ModelSize& si
       fmt::format("{}: {} layers, hidden size {}, {} heads of {} ({} for keys and values), vocabulary {}, context {}\n",
                   c.architecture, c.num_layers, c.hidden_size, c.num_heads, c.head_dim, c.num_kv_heads, c.vocab_size,
                   c.max_position_embeddings);
+  if (c.is_mla())
+    out += fmt::format("latent attention: the cache holds {} numbers a token and layer for all heads\n",
+                       c.cached_per_layer());
   if (c.is_moe())
     out += fmt::format("{} of {} layers have {} experts, of which a token meets {}\n", c.num_moe_layers(), c.num_layers,
                        c.num_experts, c.experts_per_token);
@@ -112,6 +119,11 @@ std::string model_text(const models::ModelConfig& c, const models::ModelSize& si
                             {"norms", &models::ParameterCount::norms}}) {
     if (size.all.*part > 0) out += line(name, both(size.all.*part, size.active.*part));
   }
+  if (c.num_mtp_layers > 0)
+    out += fmt::format(
+        "beside them {} module{} that predict{} further tokens, {}: left out unless mtp_loss_weight is set\n",
+        c.num_mtp_layers, c.num_mtp_layers == 1 ? "" : "s", c.num_mtp_layers == 1 ? "s" : "",
+        short_number(static_cast<double>(size.mtp_parameters)));
 
   out += "\nmemory\n";
   out += line("weights",

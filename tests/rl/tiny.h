@@ -24,6 +24,8 @@ inline std::shared_ptr<const text::Tokenizer> tiny_tokenizer() {
 
 struct TinyOptions {
   bool experts = false;
+  bool latent = false;     // with experts: latent attention, DeepSeek-V3's make
+  int64_t mtp_layers = 0;  // of latent: modules that predict further tokens
   int64_t layers = 2;
   DType dtype = DType::f32;
   uint64_t seed = 1;
@@ -53,6 +55,15 @@ inline models::Model tiny_model(const TinyOptions& o = {}) {
     c.routing = {.top_k = 2, .score = ops::RouterScore::sigmoid};
     c.routing_bias = true;
     c.router_seq_aux_loss_coef = o.seq_aux_loss;
+  }
+  if (o.latent) {
+    c.architecture = "DeepseekV3ForCausalLM";
+    c.model_type = "deepseek_v3";
+    c.qk_norm = models::QkNorm::none;
+    c.num_kv_heads = c.num_heads;
+    c.kv_lora_rank = 12;
+    c.qk_nope_head_dim = c.qk_rope_head_dim = c.v_head_dim = 8;
+    c.num_mtp_layers = o.mtp_layers;
   }
   models::Model model =
       models::create(c, {.dtype = o.dtype, .seed = o.seed, .initializer = models::Initializer::fan_in});

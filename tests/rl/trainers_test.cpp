@@ -15,6 +15,7 @@
 #include "../../rl/sft.h"
 #include "../../runtime/error.h"
 #include "../../runtime/json.h"
+#include "../expect_error.h"
 #include "../temp_dir.h"
 #include "tiny.h"
 
@@ -202,6 +203,43 @@ TEST(Experts, CoefficientsAreSettingsOrTheModelsOwn) {
   EXPECT_EQ(weights(0.5, -1), weights(0, 0.5));
   EXPECT_EQ(weights(0.5, 0), weights(0, -1));
   EXPECT_NE(weights(0.5, -1), weights(0, -1));
+}
+
+TEST(Pretrain, FurtherTokensAreLearnedAndSurviveACheckpoint) {
+  const TextDataset data = sum_documents();
+  auto options = [](const std::string& dir, int64_t steps) {
+    return PretrainOptions{.train_batch_size = 8,
+                           .max_steps = steps,
+                           .learning_rate = 1e-2,
+                           .lr_scheduler_type = ScheduleKind::constant,
+                           .warmup_ratio = 0,
+                           .router_bias_update_speed = 0.01,
+                           .mtp_loss_weight = 0.3,
+                           .save_steps = 10,
+                           .output_dir = dir};
+  };
+  auto tiny = [](uint64_t seed) {
+    return tiny_model({.experts = true, .latent = true, .mtp_layers = 1, .seed = seed});
+  };
+  TempDir dir;
+  models::Model whole = tiny(1);
+  PretrainTrainer(whole, data, options(dir.path() + "/whole", 40)).train();
+  const auto lines = read_metrics(dir.path() + "/whole/metrics.jsonl");
+  EXPECT_LT(metric(lines.back(), "mtp_loss"), metric(lines.front(), "mtp_loss") / 2);
+
+  // Interrupted and resumed by a model that begins otherwise: module and all are the checkpoint's.
+  models::Model first = tiny(1), second = tiny(7);
+  PretrainTrainer(first, data, options(dir.path() + "/parts", 10)).train();
+  PretrainTrainer(second, data, options(dir.path() + "/parts", 40)).train();
+  EXPECT_EQ(weights_of(second), weights_of(whole));
+}
+
+TEST(Pretrain, FurtherTokensNeedAWeightAndModules) {
+  models::Model with = tiny_model({.experts = true, .latent = true, .mtp_layers = 1}),
+                without = tiny_model({.experts = true});
+  const TextDataset data = sum_documents();
+  EXPECT_ERROR(PretrainTrainer(with, data, {.max_steps = 1}).train(), "set mtp_loss_weight");
+  EXPECT_ERROR(PretrainTrainer(without, data, {.max_steps = 1, .mtp_loss_weight = 0.3}).train(), "has no modules");
 }
 
 TEST(Pretrain, DocumentsAreCutAndConcatenated) {
@@ -440,9 +478,9 @@ TEST(Options, ContradictionsAreNamed) {
 }
 
 TEST(Grpo, RaisesItsReward) {
-  for (bool experts : {false, true}) {
+  for (auto [experts, latent] : {std::pair{false, false}, {true, false}, {true, true}}) {
     TempDir dir;
-    models::Model model = tiny_model({.experts = experts});
+    models::Model model = tiny_model({.experts = experts, .latent = latent});
     const PromptDataset data = sum_prompts();
     GrpoOptions options = grpo_options(dir / "run", 40);
     options.generation_batch_size = 64;
@@ -454,8 +492,11 @@ TEST(Grpo, RaisesItsReward) {
     trainer.train();
     const auto lines = read_metrics(dir / "run/metrics.jsonl");
     EXPECT_LT(metric(lines.front(), "reward"), 0.6);
-    EXPECT_GT(metric(lines[38], "reward"), 0.9) << (experts ? "experts" : "dense");  // the last rollout's
-    // Sampler and trainer computed the same log-probabilities: grouped-query attention has the same bits on both paths.
+    EXPECT_GT(metric(lines[38], "reward"), 0.9) << (latent    ? "latent"
+                                                    : experts ? "experts"
+                                                              : "dense");  // the last rollout's
+    // Sampler and trainer computed the same log-probabilities: grouped-query attention has the same bits on both paths,
+    // latent attention is rounded elsewhere in its absorbed form.
     EXPECT_LT(metric(lines.front(), "sampling/sampling_logp_difference/max"), experts ? 1e-4 : 1e-9);
     EXPECT_TRUE(std::filesystem::exists(dir / "run/completions/step_000001.jsonl"));
   }
