@@ -39,6 +39,19 @@ std::vector<int64_t> Rollout::minibatch(int64_t m, int64_t steps, uint64_t seed)
   return {order.begin() + n * part / steps, order.begin() + n * (part + 1) / steps};
 }
 
+void Rollout::append(const Rollout& from, int64_t group) {
+  rows.push_back(from.rows[group]);
+  for (int64_t i = group * group_size; i < (group + 1) * group_size; ++i) {
+    const auto first = from.begin[i], last = from.begin[i + 1];
+    tokens.insert(tokens.end(), from.tokens.begin() + first, from.tokens.begin() + last);
+    sampled_logprob.insert(sampled_logprob.end(), from.sampled_logprob.begin() + first,
+                           from.sampled_logprob.begin() + last);
+    begin.push_back(static_cast<int64_t>(tokens.size()));
+    finished.push_back(from.finished[i]);
+    if (!from.routes.empty()) routes.push_back(from.routes[i]);
+  }
+}
+
 void Rollout::save(TrainerState& state) const {
   state.integers["rollout.group_size"] = group_size;
   state.integers["rollout.index"] = index;
@@ -49,6 +62,7 @@ void Rollout::save(TrainerState& state) const {
   put(state, "sampled_logprob", sampled_logprob);
   put(state, "finished", finished);
   put(state, "advantage", advantage);
+  put(state, "token_advantage", token_advantage);
   put(state, "old_logprob", old_logprob);
   put(state, "ref_logprob", ref_logprob);
   put(state, "correction", correction);
@@ -74,6 +88,7 @@ Rollout Rollout::load(const TrainerState& state) {
   r.sampled_logprob = get<float>(state, "sampled_logprob");
   r.finished = get<uint8_t>(state, "finished");
   r.advantage = get<float>(state, "advantage");
+  r.token_advantage = get<float>(state, "token_advantage");
   r.old_logprob = get<float>(state, "old_logprob");
   r.ref_logprob = get<float>(state, "ref_logprob");
   r.correction = get<float>(state, "correction");
@@ -129,31 +144,32 @@ CompletionBatch pack_completions(const Rollout& rollout, std::span<const int64_t
   return out;
 }
 
-std::vector<float> completion_logprobs(models::Model& model, const Rollout& rollout,
-                                       const std::vector<std::vector<int32_t>>& prompts, float temperature, bool replay,
-                                       int64_t tokens_per_micro_batch) {
+CompletionLogProbs completion_logprobs(models::Model& model, const Rollout& rollout, std::span<const int64_t> samples,
+                                       const std::vector<std::vector<int32_t>>& prompts,
+                                       const CompletionLogProbOptions& options) {
   NoGrad no_grad;
-  std::vector<int64_t> samples(rollout.samples()), lengths;
-  std::iota(samples.begin(), samples.end(), int64_t{0});
+  std::vector<int64_t> lengths;
   for (int64_t i : samples) lengths.push_back(input_length(rollout, i, prompts));
-  std::vector<float> out;
-  for (auto [begin, end] : micro_batches(lengths, tokens_per_micro_batch)) {
-    CompletionBatch micro =
-        pack_completions(rollout, std::span(samples).subspan(begin, end - begin), prompts, model.device());
-    if (replay && !micro.routes.layers.empty()) micro.batch.replay_routes = &micro.routes;
+  CompletionLogProbs out;
+  auto append = [](std::vector<float>& to, const Var& values) {
+    const auto host = values.value().to(Device::cpu()).to_vector<float>();
+    to.insert(to.end(), host.begin(), host.end());
+  };
+  for (auto [begin, end] : micro_batches(lengths, options.tokens_per_micro_batch)) {
+    CompletionBatch micro = pack_completions(rollout, samples.subspan(begin, end - begin), prompts, model.device());
+    if (options.replay && !micro.routes.layers.empty()) micro.batch.replay_routes = &micro.routes;
     const Var hidden = gather_rows(model.forward(micro.batch).hidden, micro.rows);
-    const auto values = token_logprobs(hidden, model.head_weight(), micro.targets, temperature)
-                            .logprob.value()
-                            .to(Device::cpu())
-                            .to_vector<float>();
-    out.insert(out.end(), values.begin(), values.end());
+    const TokenLogProbsVar values =
+        token_logprobs(hidden, model.head_weight(), micro.targets, options.temperature, options.with_entropy);
+    append(out.logprob, values.logprob);
+    if (options.with_entropy) append(out.entropy, values.entropy);
   }
   return out;
 }
 
 CompletionTokens completion_tokens(const Rollout& rollout, std::span<const int64_t> samples, bool mask_truncated) {
   CompletionTokens out;
-  auto append = [&](std::vector<float>& to, const std::vector<float>& from, int64_t i) {
+  auto append = [&](auto& to, const auto& from, int64_t i) {
     if (!from.empty()) to.insert(to.end(), from.begin() + rollout.begin[i], from.begin() + rollout.begin[i + 1]);
   };
   for (int64_t i : samples) {
@@ -163,6 +179,9 @@ CompletionTokens completion_tokens(const Rollout& rollout, std::span<const int64
     append(out.old_logprob, rollout.old_logprob, i);
     append(out.ref_logprob, rollout.ref_logprob, i);
     append(out.correction, rollout.correction, i);
+    append(out.token_advantage, rollout.token_advantage, i);
+    append(out.sampled_logprob, rollout.sampled_logprob, i);
+    append(out.entropy_chosen, rollout.entropy_chosen, i);
   }
   return out;
 }

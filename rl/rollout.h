@@ -20,12 +20,14 @@ struct Rollout {
   std::vector<float> sampled_logprob;        // [tokens]: the sampler's
   std::vector<uint8_t> finished;             // [samples]: 0: cut off at the length limit
   std::vector<float> advantage;              // [samples]
+  std::vector<float> token_advantage;        // [tokens]; empty: the samples'
   std::vector<float> old_logprob;            // [tokens]: of the policy that ratios are taken against
   std::vector<float> ref_logprob;            // [tokens]; empty without KL
   std::vector<float> correction;             // [tokens]; empty: 1
   std::vector<models::ExpertRoutes> routes;  // [samples]; empty without replay
   int64_t index = 0;                         // of the rollout in the run: key of its shuffles
   int64_t minibatches_done = 0;
+  std::vector<uint8_t> entropy_chosen;  // [tokens], of the step under way and not saved; empty: all
 
   int64_t samples() const { return static_cast<int64_t>(begin.size()) - 1; }
   int64_t length(int64_t i) const { return begin[i + 1] - begin[i]; }
@@ -37,6 +39,9 @@ struct Rollout {
   /// The samples of minibatch `m` of all num_iterations * steps: each pass visits every sample once, in an order keyed
   /// by (seed, rollout, pass).
   std::vector<int64_t> minibatch(int64_t m, int64_t steps, uint64_t seed) const;
+
+  /// Adds a group of another rollout as it was sampled: what is computed of a whole rollout later is not taken over.
+  void append(const Rollout& from, int64_t group);
 
   void save(TrainerState& state) const;
   static Rollout load(const TrainerState& state);
@@ -57,10 +62,20 @@ CompletionBatch pack_completions(const Rollout& rollout, std::span<const int64_t
 /// Input tokens of a sample: what micro-batches are measured in.
 int64_t input_length(const Rollout& rollout, int64_t sample, const std::vector<std::vector<int32_t>>& prompts);
 
-/// log p of every completion token under `model`, without gradient; `replay`: with the rollout's experts.
-std::vector<float> completion_logprobs(models::Model& model, const Rollout& rollout,
-                                       const std::vector<std::vector<int32_t>>& prompts, float temperature, bool replay,
-                                       int64_t tokens_per_micro_batch);
+struct CompletionLogProbs {
+  std::vector<float> logprob;  // of every completion token, by sample
+  std::vector<float> entropy;  // nats; empty unless asked for
+};
+struct CompletionLogProbOptions {
+  float temperature = 1;
+  bool replay = false;  // with the rollout's experts
+  bool with_entropy = false;
+  int64_t tokens_per_micro_batch = 4096;
+};
+/// log p of the samples' tokens under `model`, without gradient.
+CompletionLogProbs completion_logprobs(models::Model& model, const Rollout& rollout, std::span<const int64_t> samples,
+                                       const std::vector<std::vector<int32_t>>& prompts,
+                                       const CompletionLogProbOptions& options);
 
 /// What the loss needs to know of some samples, in their order.
 CompletionTokens completion_tokens(const Rollout& rollout, std::span<const int64_t> samples, bool mask_truncated);

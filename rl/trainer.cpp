@@ -9,6 +9,7 @@
 #include "../runtime/json.h"
 #include "../runtime/safetensors.h"
 #include "report.h"
+#include "timed.h"
 
 namespace tenon::rl {
 namespace {
@@ -122,9 +123,13 @@ bool TrainingRun::next() {
 void TrainingRun::finish_step(double loss, Metrics metrics, const std::function<void(Metrics&)>& updated) {
   const double rate = learning_rate();
   StepResult result{.grad_norm = NAN, .skipped = true};
-  if (std::isfinite(loss))
-    result = optimizer_.step(static_cast<float>(rate), static_cast<float>(options_.max_grad_norm));
-  model_.params().zero_grad();
+  double optimizer_time = 0;
+  {
+    Timed timed(optimizer_time);
+    if (std::isfinite(loss))
+      result = optimizer_.step(static_cast<float>(rate), static_cast<float>(options_.max_grad_norm));
+    model_.params().zero_grad();
+  }
   if (!result.skipped && options_.router_bias_update_speed > 0) update_router_bias();
 
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun_).count();
@@ -141,6 +146,7 @@ void TrainingRun::finish_step(double loss, Metrics metrics, const std::function<
   add_load_metrics(all);
   all.emplace_back("num_tokens", static_cast<double>(num_tokens_));
   all.emplace_back("skipped_steps", static_cast<double>(skipped_));
+  all.emplace_back("optimizer_time", optimizer_time);
   all.emplace_back("step_time", seconds);
   all.emplace_back("tokens_per_second", static_cast<double>(step_tokens_) / std::max(seconds, 1e-9));
   if (metrics_ && (step_ % options_.logging_steps == 0 || step_ == total_steps_ || measured))

@@ -33,13 +33,18 @@ void train(const std::string& dir) {
                        .num_iterations = 2,
                        .max_completion_length = 6,
                        .beta = 0.05,
+                       .dynamic_sampling = true,
                        .max_steps = 24,
                        .learning_rate = 3e-3,
                        .save_steps = 1,
                        .save_total_limit = 2,
                        .output_dir = dir,
                        .tensorboard = false});
-  trainer.reward("even", [](const Sample& s) { return s.completion_tokens.size() % 2 == 0 ? 1.0f : 0.0f; });
+  trainer.reward("even", [](const Sample& s) {
+    int64_t sum = 0;
+    for (int32_t t : s.completion_tokens) sum += t;
+    return sum % 2 == 0 ? 1.0f : 0.0f;
+  });
   trainer.train();
 }
 
