@@ -311,18 +311,17 @@ std::vector<float> logits_in_chunks(models::Model& model, const std::vector<int3
   return out;
 }
 
-TEST(LatentCache, DecodingGivesTheLogitsOfOneLongForward) {
+// Absorbed products of one row and of many, of a part of a page and of several.
+TEST(LatentCache, ChunksChangeNothing) {
   std::vector<int32_t> ids;
   Rng rng(7, 1);
   for (int i = 0; i < 200; ++i) ids.push_back(static_cast<int32_t>(3 + rng.below(61)));
   for (const char* family : {"deepseek_v2", "deepseek_v2_lite", "deepseek_v3"}) {
     models::Model model = load(family);
     NoGrad no_grad;
-    std::vector<float> whole = floats(model.next_logits(model.forward(models::pack_sequences({ids})).hidden.value()));
-    std::vector<float> decoded = logits_in_chunks(model, ids, {1});
-    EXPECT_LT(relative_error(decoded, whole), 1e-4) << family;  // f32 sums in another order
-    EXPECT_EQ(logits_in_chunks(model, ids, {200}), decoded) << family;
-    EXPECT_EQ(logits_in_chunks(model, ids, {70, 1, 30, 7}), decoded) << family;
+    const std::vector<float> one_by_one = logits_in_chunks(model, ids, {1});
+    EXPECT_EQ(logits_in_chunks(model, ids, {200}), one_by_one) << family;
+    EXPECT_EQ(logits_in_chunks(model, ids, {70, 1, 30, 7}), one_by_one) << family;
   }
 }
 
