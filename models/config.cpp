@@ -222,6 +222,9 @@ void check_expressible(const ModelConfig& meant, const std::string& written) {
   same("qk_nope_head_dim", meant.qk_nope_head_dim, c.qk_nope_head_dim);
   same("qk_rope_head_dim", meant.qk_rope_head_dim, c.qk_rope_head_dim);
   same("v_head_dim", meant.v_head_dim, c.v_head_dim);
+  same("index_topk", meant.index_topk, c.index_topk);
+  same("index_heads", meant.index_heads, c.index_heads);
+  same("index_head_dim", meant.index_head_dim, c.index_head_dim);
   same("num_mtp_layers", meant.num_mtp_layers, c.num_mtp_layers);
   same("num_experts", meant.num_moe_layers() > 0 ? meant.num_experts : 0, c.num_experts);
   for (int64_t i = 0; i < meant.num_layers; ++i) {
@@ -318,6 +321,12 @@ void check_config(const ModelConfig& c, const std::string& where) {
           where, c.num_kv_heads, c.num_heads);
     check(c.qk_norm == QkNorm::none && c.clip_qkv == 0 && c.sliding_window == 0,
           "{}: latent attention knows neither norms of heads nor clipping nor sliding windows", where);
+  }
+  if (c.index_topk != 0) {
+    check(c.is_mla() && c.q_lora_rank > 0, "{}: an indexer reads the latent of queries, which is missing", where);
+    in_range("index_topk", c.index_topk, 1 << 30);
+    in_range("index_n_heads", c.index_heads, 1 << 14);
+    in_range("index_head_dim", c.index_head_dim, 1 << 14);
   }
   check(c.num_mtp_layers >= 0 && c.num_mtp_layers <= 16,
         "{}: {} modules that predict further tokens (`num_nextn_predict_layers`); up to 16 are supported", where,

@@ -66,6 +66,10 @@ struct ModelConfig {
   int64_t kv_lora_rank = 0;
   int64_t qk_nope_head_dim = 0, qk_rope_head_dim = 0, v_head_dim = 0;
 
+  // Sparse attention (DeepSeek-V3.2): an indexer with heads of its own chooses index_topk keys for every query. Models
+  // are counted with it, not run: making one is an Error. index_topk 0: none.
+  int64_t index_topk = 0, index_heads = 0, index_head_dim = 0;
+
   // Modules that predict further tokens (DeepSeek-V3, arXiv 2412.19437 section 2.2), each a layer of experts.
   int64_t num_mtp_layers = 0;
 
@@ -91,8 +95,11 @@ struct ModelConfig {
   /// Channels of a head that are rotated.
   int64_t rotary_dim() const { return is_mla() ? qk_rope_head_dim : head_dim; }
   int64_t value_dim() const { return is_mla() ? v_head_dim : head_dim; }
-  /// Numbers that a token leaves in the cache of a layer: keys and values of every head, or the one latent.
-  int64_t cached_per_layer() const { return is_mla() ? kv_lora_rank + qk_rope_head_dim : 2 * num_kv_heads * head_dim; }
+  /// Numbers that a token leaves in the cache of a layer: keys and values of every head, or the one latent with the
+  /// indexer's key.
+  int64_t cached_per_layer() const {
+    return is_mla() ? kv_lora_rank + qk_rope_head_dim + index_head_dim : 2 * num_kv_heads * head_dim;
+  }
   bool is_moe_layer(int64_t layer) const { return !moe_layer.empty() && moe_layer[static_cast<size_t>(layer)]; }
   int64_t num_moe_layers() const;
   int64_t window(int64_t layer) const;  // 0: none

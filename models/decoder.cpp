@@ -97,6 +97,10 @@ std::optional<ExpertName> expert_name(const std::string& parameter) {
 
 Decoder::Decoder(const ModelConfig& config, ParamStore& store, DType dtype, Device device, bool trainable)
     : config_(config), frequencies_(rope_frequencies(config)), device_(device) {
+  check(config.index_topk == 0,
+        "{} cannot be run: its attention chooses keys through an indexer, which is missing here "
+        "(DeepseekV3ForCausalLM can)",
+        config.architecture);
   const int64_t d = config.hidden_size;
   embedding_ =
       &store.create("model.embed_tokens.weight", {config.vocab_size, d}, dtype, device, ParamGroup::dense, trainable);

@@ -19,6 +19,10 @@ void add_latent_attention(const ModelConfig& c, ParameterCount& out) {
   out.attention += d * latent + c.kv_lora_rank * c.num_heads * (c.qk_nope_head_dim + c.v_head_dim);
   out.attention += c.num_heads * c.v_head_dim * d;
   out.norms += c.q_lora_rank + c.kv_lora_rank;
+  if (c.index_topk > 0) {  // the indexer's queries from their latent, its one key with a LayerNorm, the heads' weights
+    out.attention += c.q_lora_rank * c.index_heads * c.index_head_dim + d * (c.index_head_dim + c.index_heads);
+    out.norms += 2 * c.index_head_dim;
+  }
   if (c.attention_bias) out.biases += c.q_lora_rank + latent;
   if (c.attention_output_bias) out.biases += d;
 }

@@ -91,9 +91,16 @@ TrainingCost training_cost(const ModelConfig& c, const TrainingSetup& s) {
   const double layers = 2 * tokens * static_cast<double>(size.active.layer_products());
   double pairs = 0;
   for (int64_t i = 0; i < c.num_layers; ++i)
-    pairs += static_cast<double>(s.sequences) * visible_pairs(s.sequence_length, c.window(i));
+    pairs += static_cast<double>(s.sequences) *
+             visible_pairs(s.sequence_length, c.index_topk > 0 ? c.index_topk : c.window(i));
   const auto qk = static_cast<double>(c.num_heads * c.head_dim), v = static_cast<double>(c.num_heads * c.value_dim());
-  const double mixing = 2 * pairs * (qk + v), mixing_backward = 2 * pairs * (3 * qk + 2 * v);
+  double mixing = 2 * pairs * (qk + v), mixing_backward = 2 * pairs * (3 * qk + 2 * v);
+  if (c.index_topk > 0) {  // the indexer scores every key
+    const double scores = 2 * static_cast<double>(s.sequences * c.num_layers) * visible_pairs(s.sequence_length, 0) *
+                          static_cast<double>(c.index_heads * c.index_head_dim);
+    mixing += scores;
+    mixing_backward += 2 * scores;
+  }
   out.forward_flops = head + layers + mixing;
   out.backward_flops = 2 * (head + layers) + mixing_backward;
   out.attention_flops = mixing + mixing_backward;

@@ -1,5 +1,6 @@
 // DeepSeek-V3, V3.1 and R1 (arXiv 2412.19437): V2's latent attention, a sigmoid router whose bias only selects, groups
-// marked by the sum of their two best, modules that predict further tokens.
+// marked by the sum of their two best, modules that predict further tokens. V3.2 is the same with sparse attention; its
+// sizes are known here, it cannot be run.
 #include "../../runtime/check.h"
 #include "family.h"
 
@@ -34,8 +35,25 @@ void write(const ModelConfig& config, nlohmann::json& json) {
   json["num_nextn_predict_layers"] = config.num_mtp_layers;
 }
 
+void read_sparse(const ConfigReader& json, ModelConfig& config) {
+  read(json, config);
+  config.index_topk = json.integer("index_topk", 2048);
+  config.index_heads = json.integer("index_n_heads", 64);
+  config.index_head_dim = json.integer("index_head_dim", 128);
+  check(config.index_topk > 0, "{}: `index_topk` is {}, which no {} has", json.where(), config.index_topk,
+        config.architecture);
+}
+
+void write_sparse(const ModelConfig& config, nlohmann::json& json) {
+  write(config, json);
+  json["index_topk"] = config.index_topk;
+  json["index_n_heads"] = config.index_heads;
+  json["index_head_dim"] = config.index_head_dim;
+}
+
 }  // namespace
 
+Family deepseek_v32() { return {"DeepseekV32ForCausalLM", "deepseek_v32", {}, read_sparse, write_sparse}; }
 Family deepseek_v3() { return {"DeepseekV3ForCausalLM", "deepseek_v3", {}, read, write}; }
 
 }  // namespace tenon::models::zoo

@@ -48,6 +48,7 @@ Family olmoe();
 Family dots1();
 Family deepseek_v2();
 Family deepseek_v3();
+Family deepseek_v32();
 
 /// Sliding windows as Qwen says them: a switch, a width, and the layers from `max_window_layers` on (or `layer_types`).
 void read_qwen_window(const ConfigReader& json, ModelConfig& config);

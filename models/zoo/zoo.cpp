@@ -6,16 +6,13 @@
 namespace tenon::models::zoo {
 
 const std::vector<Family>& families() {
-  static const std::vector<Family> all = {llama(),     mistral(), qwen2(), qwen3(),       mixtral(),    qwen2_moe(),
-                                          qwen3_moe(), olmoe(),   dots1(), deepseek_v2(), deepseek_v3()};
+  static const std::vector<Family> all = {llama(),   mistral(),     qwen2(),       qwen3(),
+                                          mixtral(), qwen2_moe(),   qwen3_moe(),   olmoe(),
+                                          dots1(),   deepseek_v2(), deepseek_v3(), deepseek_v32()};
   return all;
 }
 
 const Family& family(const std::string& architecture, const std::string& where) {
-  check(architecture != "DeepseekV32ForCausalLM",
-        "{}: DeepseekV32ForCausalLM is not supported: its attention chooses keys through an indexer, which is missing "
-        "here (DeepseekV3ForCausalLM is supported)",
-        where);
   std::string known;
   for (const Family& f : families()) {
     if (architecture == f.architecture) return f;

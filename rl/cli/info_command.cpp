@@ -42,6 +42,8 @@ Json model_info(const models::ModelConfig& c, const models::ModelSize& size, con
               {"layers", c.num_layers},         {"heads", c.num_heads},       {"kv_heads", c.num_kv_heads},
               {"head_dim", c.head_dim}};
   if (c.sliding_window > 0) out["sliding_window"] = c.sliding_window;
+  if (c.is_mla()) out["kv_lora_rank"] = c.kv_lora_rank;
+  if (c.index_topk > 0) out["index_topk"] = c.index_topk;
   if (c.is_moe()) {
     out["experts"] = c.num_experts;
     out["experts_per_token"] = c.experts_per_token;
@@ -100,6 +102,11 @@ std::string model_text(const models::ModelConfig& c, const models::ModelSize& si
   if (c.is_moe())
     out += fmt::format("{} of {} layers have {} experts, of which a token meets {}\n", c.num_moe_layers(), c.num_layers,
                        c.num_experts, c.experts_per_token);
+  if (c.is_mla())
+    out += fmt::format("latent attention: {} numbers a token and layer in the cache\n", c.cached_per_layer());
+  if (c.index_topk > 0)
+    out +=
+        fmt::format("sparse attention: an indexer chooses {} keys; not supported but by this command\n", c.index_topk);
   if (c.sliding_window > 0) out += fmt::format("sliding window of {} tokens\n", c.sliding_window);
 
   auto both = [](int64_t all, int64_t active) {

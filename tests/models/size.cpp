@@ -56,6 +56,7 @@ TEST(Size, OfPublishedModels) {
                              {"veomni_Qwen2-7B", 7'615'616'512, 0},
                              {"deepseek-ai--DeepSeek-V3", 671'026'404'352, 37},
                              {"deepseek-ai--DeepSeek-R1", 671'026'404'352, 37},
+                             {"deepseek-ai--DeepSeek-V3.2", 671'877'929'216, 37},
                              {"veomni_DeepseekV2_236B", 235'741'434'880, 21},
                              {"veomni_DeepseekV3_16B", 15'960'108'544, 2.24}}) {
     auto path = data_path("configs/" + std::string(known.name) + ".config.json");
