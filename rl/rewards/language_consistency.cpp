@@ -149,7 +149,8 @@ int64_t latin_words(const std::vector<Word>& words, size_t target) {
   for (size_t begin = 0, end = 0; begin < words.size(); begin = end) {
     while (end < words.size() && words[end].sentence == words[begin].sentence) ++end;
     const Hits hits = hits_of(words, begin, end);
-    const bool foreign = target<kWordLanguages&& * std::ranges::max_element(hits)> hits[target];
+    const int64_t most = *std::ranges::max_element(hits);  // a single word may be a name, or shared
+    const bool foreign = (target < kWordLanguages) && most >= 2 && most > hits[target];
     for (size_t i = begin; i < end; ++i) {
       if (words[i].script != Script::latin) continue;
       right += !foreign || ((languages_of_word(words[i].lower) >> target) & 1) != 0;

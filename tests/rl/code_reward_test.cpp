@@ -163,8 +163,8 @@ TEST_F(CodeReward, ATimeLimitIsPaidOnce) {
 // A main of asserts: what comes to its end has passed, and nothing else.
 TEST_F(CodeReward, CppAsserts) {
   const Row row =
-      make_row("#include<assert.h>\n#include<bits/stdc++.h>\n// Twice x.\nlong twice(long x) {\n",
-               {{"prompt", "#include<assert.h>\n#include<bits/stdc++.h>\n// Twice x.\nlong twice(long x) {\n"},
+      make_row("#include<assert.h>\n#include<stdlib.h>\n// Twice x.\nlong twice(long x) {\n",
+               {{"prompt", "#include<assert.h>\n#include<stdlib.h>\n// Twice x.\nlong twice(long x) {\n"},
                 {"language", "cpp"},
                 {"tests", "}\nint main() {\n  auto candidate = twice;\n  assert(candidate(2) == 4);\n}\n"}});
   EXPECT_EQ(
@@ -172,15 +172,16 @@ TEST_F(CodeReward, CppAsserts) {
              {"  return 2 * x;\n}\nint more() {",
               fenced("#include <vector>\nlong twice(long x) { return x + x; }\nint main() { return 1; }", "cpp"),
               fenced("#undef assert\n#define NDEBUG\n#include <assert.h>\nlong twice(long x) { return 5; }", "cpp"),
-              fenced("long twice(long x) { exit(0); }", "cpp")}),
+              fenced("long twice(long x) { exit(0); }", "cpp")},
+             {.compiler = "g++ -O0"}),
       (std::vector<float>{1, 1, 0, 0}));
 }
 
 // The data sets' own solutions pass: a sample here; all of them with TENON_ALL_CODE_TASKS set (a few minutes).
 TEST_F(CodeReward, SolutionsOfTheDataSetsPass) {
   const bool all = std::getenv("TENON_ALL_CODE_TASKS") != nullptr;
-  const std::tuple<const char*, const char*, int> sets[] = {{"code/humaneval.jsonl", "canonical_solution", 14},
-                                                            {"code/mbpp.jsonl", "code", 70}};
+  const std::tuple<const char*, const char*, int> sets[] = {{"code/humaneval.jsonl", "canonical_solution", 41},
+                                                            {"code/mbpp.jsonl", "code", 200}};
   for (const auto& [file, solution, stride] : sets) {
     const auto path = testing::data_path(file);
     if (!path) GTEST_SKIP() << "no test data";
@@ -200,7 +201,7 @@ TEST_F(CodeReward, SolutionsOfTheDataSetsPass) {
       passed += values[i] == 1;
       EXPECT_EQ(values[i], 1) << right[i].row.source;
     }
-    for (const float v : reward(std::span(wrong).first(std::min<size_t>(wrong.size(), all ? wrong.size() : 6))))
+    for (const float v : reward(std::span(wrong).first(std::min<size_t>(wrong.size(), all ? wrong.size() : 2))))
       slipped += v != 0;
     EXPECT_EQ(slipped, 0) << file;
     RecordProperty(std::string(file) + " passed", std::to_string(passed) + " of " + std::to_string(values.size()));

@@ -128,6 +128,46 @@ TEST_F(ExecReward, OneThatDiesIsStartedAgainForTheRest) {
   EXPECT_EQ(strict(samples({"a"})), (std::vector<float>{1})) << "usable after the error";
 }
 
+TEST_F(ExecReward, OneThatDiesBetweenBatchesCostsNoSample) {
+  const auto reward = exec_reward(script("read -r line; echo 5\n"));  // ends after one answer
+  EXPECT_EQ(reward(samples({"a"})), (std::vector<float>{5}));
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  EXPECT_EQ(reward(samples({"a"})), (std::vector<float>{5}));
+  EXPECT_NE(warnings.find("ended (exit code 0) between batches; started again"), std::string::npos) << warnings;
+}
+
+TEST_F(ExecReward, TooFewAndTooManyLines) {
+  const auto few = exec_reward(script("read -r line; echo 5\n"));
+  const auto values = few(samples({"a", "b", "c"}));
+  EXPECT_EQ(values[0], 5);
+  EXPECT_TRUE(std::isnan(values[1])) << "it ended there";
+  EXPECT_EQ(values[2], 5);
+  const auto many = exec_reward(script("while read -r line; do echo 1; echo 2; done\n"));
+  EXPECT_EQ(many(samples({"a"}))[0], 1);
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  EXPECT_EQ(many(samples({"a"}))[0], 1) << "the line too many is no answer to the next batch";
+  EXPECT_NE(warnings.find("said 1 line(s) more than it was asked for"), std::string::npos) << warnings;
+}
+
+TEST_F(ExecReward, NumbersBeyondFloatsAreNone) {
+  const auto reward = exec_reward(script("while read -r line; do echo 1e39; done\n"));
+  EXPECT_TRUE(std::isnan(reward(samples({"a"}))[0]));
+  EXPECT_NE(warnings.find("answered '1e39'"), std::string::npos) << warnings;
+}
+
+TEST_F(ExecReward, SeveralAtOnce) {
+  std::vector<BatchReward> rewards;
+  for (int i = 0; i < 4; ++i)
+    rewards.push_back(exec_reward("while read -r line; do echo " + std::to_string(i) + "; done"));
+  std::vector<std::vector<float>> values(rewards.size());
+  {
+    std::vector<std::jthread> threads;
+    for (size_t i = 0; i < rewards.size(); ++i)
+      threads.emplace_back([&, i] { values[i] = rewards[i](samples({"a", "b", "c"})); });
+  }
+  for (size_t i = 0; i < rewards.size(); ++i) EXPECT_EQ(values[i], std::vector<float>(3, static_cast<float>(i)));
+}
+
 TEST_F(ExecReward, OneThatCannotStartSaysSo) {
   const auto values = exec_reward("./no-such-program")(samples({"a", "b"}));
   EXPECT_TRUE(std::isnan(values[0]));
