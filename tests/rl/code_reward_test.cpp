@@ -208,6 +208,23 @@ TEST_F(CodeReward, SolutionsOfTheDataSetsPass) {
   }
 }
 
+// MultiPL-E's tasks come without solutions: two written by hand, one as a continuation and one as a block, and a wrong
+// one.
+TEST_F(CodeReward, HumanEvalInCpp) {
+  const auto path = testing::data_path("code/humaneval-cpp.jsonl");
+  if (!path) GTEST_SKIP() << "no test data";
+  const auto data = PromptDataset::from_jsonl(*path);
+  const std::pair<const char*, std::string> solutions[] = {
+      {"HumanEval_53_add", "  return x + y;\n}\n\nint main() { return add(1, 2); }"},
+      {"HumanEval_60_sum_to_n", fenced("long sum_to_n(long n) { return n * (n + 1) / 2; }", "cpp")},
+      {"HumanEval_23_strlen", "  return string.size() + 1;\n}"}};
+  std::vector<Sample> samples;
+  for (const auto& [name, solution] : solutions)
+    for (const Row& row : data.rows())
+      if (row.column("name") == name) samples.push_back({.row = row, .completion = solution});
+  EXPECT_EQ(rewards::code({.compiler = "g++ -std=c++17 -O0"})(samples), (std::vector<float>{1, 1, 0}));
+}
+
 TEST_F(CodeReward, SettingsAndMistakes) {
   const Row row = make_row("p", {{"test_list", R"j(["assert x == 1"])j"}});
   rewards::RewardOptions options;
