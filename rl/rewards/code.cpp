@@ -1,5 +1,6 @@
 #include "code.h"
 
+#include <algorithm>
 #include <atomic>
 #include <exception>
 #include <memory>

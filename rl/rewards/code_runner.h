@@ -6,8 +6,6 @@
 // to deceive them (an object that equals everything): those rewards are as good as their tests.
 #pragma once
 
-#include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 

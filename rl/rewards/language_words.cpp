@@ -1,5 +1,6 @@
 #include "language_words.h"
 
+#include <algorithm>
 #include <string>
 #include <unordered_map>
 
