@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 
 #include "../runtime/check.h"
 #include "../runtime/nearest_name.h"
@@ -13,6 +14,7 @@ namespace {
 
 constexpr const char* kAllLinear = "all-linear";
 constexpr const char* kWeight = ".weight";
+constexpr const char* kLayers = "model.layers.";
 
 // "self_attn.q_proj" of "model.layers.0.self_attn.q_proj", with `parts` of its last names.
 std::string last_names(const std::string& path, int parts) {
@@ -35,15 +37,17 @@ std::string listed(const std::vector<std::string>& names) {
 struct Modules {
   std::vector<std::string> linear, others, experts;
 
-  explicit Modules(const ParamStore& store) {
-    for (const auto& p : store.all()) {
+  explicit Modules(const Model::Impl& model) {
+    for (const auto& p : model.params.all()) {
       if (!p->name().ends_with(kWeight) || p->shape().rank() < 2) continue;
       const std::string path = p->name().substr(0, p->name().size() - std::string_view(kWeight).size());
+      const bool layer = path.starts_with(kLayers) && std::atoll(path.c_str() + std::string_view(kLayers).size()) <
+                                                          model.config.num_layers;  // else one that predicts further
       const bool router = path.ends_with(".gate");
       if (p->shape().rank() == 3)
         experts.push_back(path);
       else
-        (path.starts_with("model.layers.") && !router ? linear : others).push_back(path);
+        (layer && !router ? linear : others).push_back(path);
     }
     std::sort(linear.begin(), linear.end());
   }
@@ -66,7 +70,9 @@ std::vector<std::string> targets_of(const Modules& modules, const std::vector<st
           "adapters, routed experts cannot",
           target);
     check(!any_matches(modules.others, target),
-          "lora: target module `{}` is an embedding, a head or a router, which have no adapters", target);
+          "lora: target module `{}` is an embedding, a head, a router or a part of what predicts further tokens, which "
+          "have no adapters",
+          target);
     std::vector<std::string> known = {kAllLinear};
     for (const std::string& path : modules.linear) {
       const std::string name = last_names(path, 1);
@@ -114,7 +120,7 @@ bool is_target(const std::string& path, const std::string& target) {
          (path.size() > target.size() && path.ends_with(target) && path[path.size() - target.size() - 1] == '.');
 }
 
-std::vector<std::string> linear_paths(const ParamStore& store) { return Modules(store).linear; }
+std::vector<std::string> linear_paths(const Model::Impl& model) { return Modules(model).linear; }
 
 double LoraOptions::scale() const {
   return alpha / (rslora ? std::sqrt(static_cast<double>(r)) : static_cast<double>(r));
@@ -132,7 +138,7 @@ void add_lora(Model& model, const LoraOptions& options, uint64_t seed) {
         impl.lora ? impl.lora->r : 0);
   options.validate();
   check(options.r > 0, "lora: a rank of 0 is no adapter");
-  const Modules modules(impl.params);
+  const Modules modules(impl);
   const std::vector<std::string> chosen = targets_of(modules, options.target_modules);
   impl.params.set_trainable(false);
   for (const std::string& path : chosen) {

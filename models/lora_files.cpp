@@ -129,7 +129,7 @@ void load_lora(Model& model, const std::string& dir) {
   // Layers that the config names or the file has tensors of, whichever the model knows.
   LoraOptions options = config.options;
   options.target_modules.clear();
-  for (const std::string& path : linear_paths(store)) {
+  for (const std::string& path : linear_paths(ModelAccess::impl(model))) {
     const auto& named = config.options.target_modules;
     if (find(file, kPrefix + path + kLoraA) || find(file, kPrefix + path + kLoraB) ||
         std::any_of(named.begin(), named.end(), [&](const std::string& target) { return is_target(path, target); }))

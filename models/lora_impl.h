@@ -9,7 +9,7 @@
 namespace tenon::models {
 
 /// Linear layers that can have an adapter, as paths ("model.layers.0.self_attn.q_proj"), sorted.
-std::vector<std::string> linear_paths(const ParamStore& store);
+std::vector<std::string> linear_paths(const Model::Impl& model);
 /// Whether a name of target_modules means the layer: its whole path, or its end from a dot on.
 bool is_target(const std::string& path, const std::string& target);
 

@@ -286,6 +286,20 @@ TEST(Lora, TargetsAreNamedAsInPeft) {
   expect_error([&] { models::add_lora(one, {.r = 2}); }, "already");
 }
 
+TEST(Lora, WhatPredictsFurtherTokensHasNone) {
+  models::ModelConfig config = models::load_config(oracle_dir("deepseek_v3"));
+  config.num_mtp_layers = 1;
+  models::Model model = models::create(config);
+  models::add_lora(model, {.r = 2});
+  const std::string module = "model.layers." + std::to_string(config.num_layers) + ".";
+  int of_module = 0;
+  for (auto& p : model.params().all()) {
+    of_module += p->name().starts_with(module);
+    EXPECT_FALSE(p->name().starts_with(module) && p->low_rank()) << p->name();
+  }
+  EXPECT_GT(of_module, 0);
+}
+
 TEST(Lora, AnAdapterOfAnotherModelIsRefusedWithAllThatDiffers) {
   TempDir temp;
   copy_lora(temp / "it");
