@@ -21,6 +21,28 @@ TEST(TrainBpe, MergesTheMostFrequentPairFirst) {
   EXPECT_EQ(json["model"]["vocab"]["Ġab"], 258);
 }
 
+TEST(TrainBpe, RarePairsAreLeftAlone) {
+  const std::vector<std::string> texts{"ab ab ab ab", "b b b"};
+  const Json json = Json::parse(train_bpe(texts, 1000, {}, 3));
+  EXPECT_EQ(json["model"]["merges"], Json::parse(R"([["a","b"],["Ġ","ab"]])"));
+  EXPECT_EQ(Json::parse(train_bpe(texts, 1000, {}, 4))["model"]["merges"], Json::parse(R"([["a","b"]])"));
+  EXPECT_THROW(train_bpe(texts, 1000, {}, 0), Error);
+}
+
+// A long text is read in parts, which must not show.
+TEST(TrainBpe, LongTextsAreWholeTexts) {
+  std::vector<std::string> lines;
+  std::string text;
+  for (int i = 0; i < 150'000; ++i) {
+    lines.push_back(i % 3 == 0 ? "the king's  men" : i % 3 == 1 ? "  ran \n\n of 1599" : "\tand d\u00e9j\u00e0 vu");
+    text += "|" + lines.back();
+    lines.back().insert(0, "|");
+  }
+  const std::vector<std::string> whole{text};
+  EXPECT_GT(text.size(), size_t{2} << 20);
+  EXPECT_EQ(Json::parse(train_bpe(whole, 300, {}))["model"], Json::parse(train_bpe(lines, 300, {}))["model"]);
+}
+
 TEST(TrainBpe, StopsWhereThereIsNothingToMerge) {
   const std::vector<std::string> texts{"aa", "12"};
   const auto t = Tokenizer::from_json(train_bpe(texts, 10'000, {}), "trained");
