@@ -26,8 +26,8 @@ double median(std::vector<double> v) {
 void train_one(const std::string& name, DType dtype, const Settings& settings) {
   const models::ModelConfig config = workload_config(name);
   const int64_t sequences = name == "smollm2-135m" ? 4
-                            : name == "moe-small"  ? 16
-                                                   : 32,
+                            : name == "dense10m"   ? 32
+                                                   : 16,
                 length = name == "smollm2-135m" ? 512 : 256;
   models::Model model = models::create(config, {.dtype = dtype, .seed = 0});
   AdamW optimizer(model.params(), {.weight_decay = 0.1f});
@@ -78,7 +78,7 @@ void train_one(const std::string& name, DType dtype, const Settings& settings) {
 
 void train_step(const Settings& settings) {
   if (!settings.model.empty()) workload_config(settings.model);  // an unknown name is an error that lists them
-  for (const char* name : {"dense10m", "smollm2-135m", "moe-small"})
+  for (const char* name : {"dense10m", "smollm2-135m", "moe-small", "mla-small"})
     for (DType dtype : workload_dtypes(settings))
       if (settings.model.empty() || settings.model == name) train_one(name, dtype, settings);
 }
