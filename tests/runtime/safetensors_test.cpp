@@ -128,7 +128,7 @@ TEST_F(SafetensorsFile, RefusesFalseEntries) {
   refuses(raw_file("{" + entry("a", "F32", "[4]", "[-16,0]") + "}", 16), {"natural number"});
   refuses(raw_file("{" + entry("a", "F32", "4", "[0,16]") + "}", 16), {"no list"});
   refuses(raw_file("{" + entry("a", "F32", "[1,1,1,1,1,1,4]", "[0,16]") + "}", 16), {"7 dimensions"});
-  refuses(raw_file("{" + entry("a", "F8_E4M3", "[16]", "[0,16]") + "}", 16), {"tensor a is F8_E4M3"});
+  refuses(raw_file("{" + entry("a", "F8_E5M2", "[16]", "[0,16]") + "}", 16), {"tensor a is F8_E5M2"});
   // Products that overflow 64 bits to what would fit.
   refuses(raw_file("{" + entry("a", "F32", "[4611686018427387904,4]", "[0,0]") + "}", 0), {"tensor a"});
   refuses(raw_file("{" + entry("a", "U8", "[18446744073709551615]", "[0,0]") + "}", 0), {"tensor a"});
