@@ -135,6 +135,9 @@ void save(const Model& model, const std::string& dir, const SaveOptions& options
   fs::path target = fs::absolute(dir).lexically_normal();
   if (target.filename().empty()) target = target.parent_path();  // "runs/model/"
   check_replaceable(target);
+  check(!ModelAccess::impl(model).lora || !fs::exists(target / "config.json"),
+        "save: {} holds a whole model, which the adapter would replace; save the adapter elsewhere, or merge it first",
+        target.string());
   fs::create_directories(target.parent_path());
   fs::path fresh = target.string() + ".new-" + std::to_string(::getpid());
   fs::remove_all(fresh);

@@ -328,6 +328,8 @@ void check_config(const ModelConfig& c, const std::string& where) {
     in_range("index_n_heads", c.index_heads, 1 << 14);
     in_range("index_head_dim", c.index_head_dim, 1 << 14);
   }
+  check(c.num_mtp_layers == 0 || c.is_mla(), "{}: modules that predict further tokens are known with latent attention",
+        where);
   check(c.num_mtp_layers >= 0 && c.num_mtp_layers <= 16,
         "{}: {} modules that predict further tokens (`num_nextn_predict_layers`); up to 16 are supported", where,
         c.num_mtp_layers);
@@ -376,6 +378,7 @@ void check_config(const ModelConfig& c, const std::string& where) {
   double latent = static_cast<double>(c.num_layers * c.num_heads) *
                   (static_cast<double>(c.head_dim) * static_cast<double>(c.q_lora_rank) +
                    static_cast<double>(c.qk_nope_head_dim + c.v_head_dim) * static_cast<double>(c.kv_lora_rank));
+  per_column += 3.0 * static_cast<double>(c.num_moe_layers()) * static_cast<double>(c.shared_intermediate_size);
   check(per_column * static_cast<double>(c.hidden_size) + latent < 1e14,
         "{}: more than 1e14 parameters, which no model has", where);
 }

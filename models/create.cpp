@@ -63,7 +63,8 @@ Model clone(const Model& model) {
     ops::copy_into(*to.params.buffers()[i].second, *from.params.buffers()[i].second);
   to.files = from.files;
   to.source_dir = from.source_dir;
-  to.loaded_version = from.loaded_version;
+  to.loaded_version = from.loaded_version == from.weights_version() ? to.weights_version() : 0;
+  to.mtp_left_out = from.mtp_left_out;
   return copy;
 }
 

@@ -163,11 +163,13 @@ void merge_lora(Model& model) {
   check(impl.lora.has_value(), "merge: the model has no adapter");
   std::vector<std::string> gone;
   for (const auto& p : impl.params.all()) {
+    p->switch_low_rank(true);
     const LowRank* low = p->low_rank();
     if (!low) continue;
     gone.insert(gone.end(), {low->a->name(), low->b->name()});
     const Tensor merged = p->effective_value();
     p->set_low_rank({});
+    p->set_trainable(true);  // first, so that a master keeps what bf16 rounds away
     p->assign(merged);
   }
   for (const std::string& name : gone) impl.params.remove(name);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <map>
 
 #include "../ops/cast.h"
 #include "../runtime/check.h"
@@ -36,6 +37,11 @@ void refuse_variants(const Json& json, const std::string& where) {
     check(!json.contains(key) || is_off(json[key]), "{}: `{}` is {}, which is not supported", where, key,
           json.value(key, Json()).dump());
   }
+  // PiSSA, OLoRA, CorDA and LoftQ take what A and B hold at the start out of the base, which files of the base don't
+  // show.
+  const Json init = json.value("init_lora_weights", Json());
+  check(!init.is_string() || init == "gaussian" || init == "eva" || init == "orthogonal",
+        "{}: `init_lora_weights` is {}, which changes the base too; that is not supported", where, init.dump());
 }
 
 // What an adapter's folder says of itself.
@@ -64,31 +70,25 @@ struct AdapterConfig {
   }
 };
 
-const SafetensorsEntry* find(const Safetensors& file, const std::string& name) {
-  for (const SafetensorsEntry& e : file.entries())
-    if (e.name == name) return &e;
-  return nullptr;
-}
-
 // Throws one Error unless the file holds A and B of rank r for each of `paths`, and nothing else.
 void check_tensors(const Safetensors& file, const ParamStore& store, const std::vector<std::string>& paths, int64_t r) {
   Faults faults;
-  std::set<std::string> left;
-  for (const SafetensorsEntry& e : file.entries()) left.insert(e.name);
+  std::map<std::string, const SafetensorsEntry*> left;
+  for (const SafetensorsEntry& e : file.entries()) left[e.name] = &e;
   const auto look_up = [&](const std::string& name, const Shape& shape) {
-    left.erase(name);
-    const SafetensorsEntry* entry = find(file, name);
-    if (!entry)
-      faults.missing(name);
-    else if (entry->shape != shape || !is_floating(entry->dtype))
-      faults.wrong(fmt::format("{} {} {} instead of {}", name, entry->format, entry->shape, shape));
+    const auto found = left.find(name);
+    if (found == left.end()) return faults.missing(name);
+    const SafetensorsEntry& entry = *found->second;
+    if (entry.shape != shape || !is_floating(entry.dtype))
+      faults.wrong(fmt::format("{} {} {} instead of {}", name, entry.format, entry.shape, shape));
+    left.erase(found);
   };
   for (const std::string& path : paths) {
     const Shape& weight = store.at(path + ".weight").shape();
     look_up(kPrefix + path + kLoraA, {r, weight[1]});
     look_up(kPrefix + path + kLoraB, {weight[0], r});
   }
-  for (const std::string& name : left) faults.unexpected(name);
+  for (const auto& [name, entry] : left) faults.unexpected(name);
   faults.raise_if_any(file.path() + ": the adapter is not of this model");
 }
 
@@ -131,7 +131,7 @@ void load_lora(Model& model, const std::string& dir) {
   options.target_modules.clear();
   for (const std::string& path : linear_paths(ModelAccess::impl(model))) {
     const auto& named = config.options.target_modules;
-    if (find(file, kPrefix + path + kLoraA) || find(file, kPrefix + path + kLoraB) ||
+    if (file.contains(kPrefix + path + kLoraA) || file.contains(kPrefix + path + kLoraB) ||
         std::any_of(named.begin(), named.end(), [&](const std::string& target) { return is_target(path, target); }))
       options.target_modules.push_back(path);
   }

@@ -46,13 +46,13 @@ class Checker {
     for (std::string& name : weights.names()) left_.insert(std::move(name));
   }
 
-  // Books what is wrong with a tensor.
-  void look_up(const std::string& name, const Shape& shape) {
+  // Books what is wrong with a tensor. The scales of an FP8 tensor are not FP8 themselves.
+  void look_up(const std::string& name, const Shape& shape, bool may_be_fp8 = true) {
     left_.erase(name);
     if (!weights_.contains(name)) return faults_.missing(name);
     const SafetensorsEntry entry = weights_.entry(name);
-    if (is_fp8(entry) && fp8_ && shape.rank() == 2) {
-      look_up(name + kScale, fp8_->scales_of(shape));
+    if (may_be_fp8 && is_fp8(entry) && fp8_ && shape.rank() == 2) {
+      look_up(name + kScale, fp8_->scales_of(shape), /*may_be_fp8=*/false);
     } else if (!is_floating(entry.dtype)) {
       const bool no_config = is_fp8(entry) && !fp8_;
       return faults_.wrong(

@@ -95,8 +95,14 @@ std::vector<double> leave_one_out(const std::vector<double>& total, int64_t grou
 
 }  // namespace
 
-bool equal_rewards(std::span<const float> rewards, std::span<const float> weights) {
+bool equal_rewards(std::span<const float> rewards, std::span<const float> weights, RewardAggregation aggregation) {
   const auto n = static_cast<int64_t>(rewards.size() / weights.size());
+  if (aggregation == RewardAggregation::normalize_then_sum) {
+    for (size_t f = 0; f < weights.size(); ++f)
+      if (weights[f] != 0 && mean_std(n, [&](int64_t i) { return rewards[i * weights.size() + f]; }).std > kZeroStd)
+        return false;
+    return true;
+  }
   return mean_std(n, [&](int64_t i) {
            return weighted_sum(rewards.subspan(i * weights.size(), weights.size()), weights);
          }).std <= kZeroStd;

@@ -46,7 +46,8 @@ Advantages compute_advantages(std::span<const float> rewards, std::span<const fl
                               std::span<const float> penalty = {});
 
 /// Whether the rewards of a group are all equal, those missing left out: it then has no gradient. rewards `[group,
-/// functions]`.
-bool equal_rewards(std::span<const float> rewards, std::span<const float> weights);
+/// functions]`. What must be equal is the sum, or where each function is normalised by itself, each function's reward.
+bool equal_rewards(std::span<const float> rewards, std::span<const float> weights,
+                   RewardAggregation aggregation = RewardAggregation::sum_then_normalize);
 
 }  // namespace tenon::rl

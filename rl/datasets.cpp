@@ -230,6 +230,9 @@ SftDataset SftDataset::from_rows(std::vector<Row> rows, std::string name) {
 
 TextDataset TextDataset::from_file(const std::string& path, const DatasetOptions& options) {
   if (!path.ends_with(".jsonl") && !path.ends_with(".json")) {
+    check(options.decontaminate.empty() && options.skip_rows == 0 && options.max_rows == 0,
+          "{}: decontaminate, skip_rows and max_rows are of rows, and a text file is one document; use JSON lines",
+          path);
     Row row;
     row.text = read_file(path);
     row.source = path;

@@ -50,6 +50,15 @@ bool any_ngram(std::string_view text, int n, Visit&& visit) {
   return false;
 }
 
+// Every string in a JSON value: conversations and lists of tests hold theirs further down.
+template <class Visit>
+void for_texts(const Json& value, const Visit& visit) {
+  if (value.is_string())
+    visit(value.get_ref<const std::string&>());
+  else if (value.is_structured())
+    for (const Json& part : value) for_texts(part, visit);
+}
+
 }  // namespace
 
 std::vector<std::string> comparison_words(std::string_view text) {
@@ -84,18 +93,20 @@ Decontaminator::Decontaminator(const std::vector<std::string>& files, int words)
   for (const std::string& file : files) {
     JsonLinesReader reader(file);
     std::string line;
+    int64_t found = 0;
     while (reader.next(line)) {
       const std::string where = fmt::format("{}:{}", file, reader.line_number());
       const Json row = parse_json(line, where);
       check(row.is_object(), "{}: a row must be a JSON object", where);
-      for (const auto& [name, value] : row.items()) {
-        if (!value.is_string()) continue;
-        any_ngram(value.get_ref<const std::string&>(), words_, [&](uint64_t hash) {
+      for_texts(row, [&](std::string_view text) {
+        any_ngram(text, words_, [&](uint64_t hash) {
           seen_.insert(hash);
+          ++found;
           return false;
         });
-      }
+      });
     }
+    check(found > 0, "{}: none of its texts has {} words, so that overlaps with it cannot be found", file, words_);
   }
 }
 

@@ -21,13 +21,17 @@ std::string percent(const Estimate& e) {
   return buffer;
 }
 
-// FNV-1a over the prompts and the ends of each.
-std::string fingerprint(const Completions& completions) {
+// FNV-1a over the rows' own texts, before any model's chat template, and the ends of each.
+std::string fingerprint(const std::vector<const Row*>& rows) {
   uint64_t hash = 0xcbf29ce484222325u;
   const auto add = [&hash](unsigned char c) { hash = (hash ^ c) * 0x100000001b3u; };
-  for (const EncodedPrompt& p : completions.prompts) {
-    for (const char c : p.text) add(static_cast<unsigned char>(c));
+  const auto add_text = [&](const std::string& text) {
+    for (const char c : text) add(static_cast<unsigned char>(c));
     add(0);
+  };
+  for (const Row* row : rows) {
+    add_text(row->prompt);
+    for (const text::Message& m : row->messages) add_text(m.content);
   }
   return fmt::format("{:016x}", hash);
 }
@@ -149,7 +153,7 @@ EvalResult evaluate(models::Model& model, const PromptDataset& data, const EvalO
   EvalResult result;
   result.questions = data.size();
   result.num_samples = options.num_samples;
-  result.data = fingerprint(completions);
+  result.data = fingerprint(rows);
   const auto estimate = [&](const std::string& name, auto&& value) {  // value(i): of sample i, NaN when it has none
     std::vector<std::vector<double>> clusters(rows.size());
     for (size_t i = 0; i < samples.size(); ++i) {

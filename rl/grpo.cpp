@@ -189,7 +189,7 @@ Var GrpoTrainer::completion_loss(const Var& hidden, const Tensor& targets, GrpoL
 // After each step the coefficient rises where the entropy is at the target or below, and falls elsewhere (Skywork-OR1,
 // arXiv 2505.22312).
 void GrpoTrainer::adapt_entropy_coef(const StepResult& step) {
-  if (!options_.use_adaptive_entropy) return;
+  if (!options_.use_adaptive_entropy || step.sums.chosen == 0) return;
   const double entropy = step.sums.chosen_entropy / std::max(1.0, step.sums.chosen);
   if (!std::isfinite(entropy)) return;  // the step is skipped
   last_entropy_ = entropy;
@@ -236,7 +236,7 @@ void GrpoTrainer::sync_reference(int64_t step) {
     if (alpha == 1)
       ref.assign(p->value());
     else
-      ref.assign(ops::add(ops::scale(p->master(), alpha), ops::scale(ref.master(), 1 - alpha)));
+      ref.assign(ops::add(ops::scale(p->master(), alpha), ops::scale(ops::cast(ref.value(), DType::f32), 1 - alpha)));
   }
   for (const auto& [name, buffer] : model_.params().buffers()) {
     Tensor& ref = reference_->params().buffer(name);
@@ -256,7 +256,7 @@ void GrpoTrainer::save_state(TrainerState& state) const {
 void GrpoTrainer::load_state(const TrainerState& state) {
   prompts_seen_ = state.integer("prompts_seen");
   rollouts_ = state.integer("rollouts");
-  entropy_coef_ = std::bit_cast<double>(state.integer("entropy_coef"));
+  if (options_.use_adaptive_entropy) entropy_coef_ = std::bit_cast<double>(state.integer("entropy_coef"));
   last_entropy_ = std::bit_cast<double>(state.integer("last_entropy"));
   rollout_.reset();
   if (state.integer("in_rollout")) rollout_ = std::make_unique<Rollout>(Rollout::load(state));

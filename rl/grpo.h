@@ -13,6 +13,7 @@
 #include "grpo_options.h"
 #include "rollout.h"
 #include "sample.h"
+#include "scoring_thread.h"
 #include "trainer.h"
 
 namespace tenon::rl {
@@ -72,6 +73,7 @@ class GrpoTrainer : private Checkpointed {
   GrpoOptions options_;
   RunControl control_;
   std::vector<WeightedReward> rewards_;
+  ScoringThread scoring_;                      // for overlap_rewards
   std::vector<std::vector<int32_t>> prompts_;  // tokens, by row
   std::optional<models::Model> reference_;     // none with an adapter: the model without it
   std::unique_ptr<Rollout> rollout_;           // while there is one to train on

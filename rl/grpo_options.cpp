@@ -50,6 +50,8 @@ void validate_reference(const GrpoOptions& o) {
 }
 
 void validate_advantages(const GrpoOptions& o) {
+  check(!o.dynamic_sampling || !o.kl_in_reward,
+        "dynamic_sampling leaves out groups of equal reward, which kl_in_reward still moves");
   if (o.advantage_estimator == AdvantageEstimator::grpo) return;
   check(o.scale_rewards == RewardScale::group,
         "scale_rewards is of advantage_estimator grpo; the others say themselves what they divide by");

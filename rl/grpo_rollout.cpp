@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <future>
 #include <memory>
 #include <numeric>
 
@@ -107,7 +106,8 @@ Metrics GrpoTrainer::fill_rollout(Rollout& rollout, std::vector<float>& scores) 
     const Rollout batch = sample_groups(missing(), batch_scores);
     sampled.add(batch, batch_scores);
     for (int64_t g = 0; g < static_cast<int64_t>(batch.rows.size()); ++g) {
-      const bool equal = equal_rewards(std::span(batch_scores).subspan(g * of_group, of_group), weights);
+      const bool equal = equal_rewards(std::span(batch_scores).subspan(g * of_group, of_group), weights,
+                                       options_.multi_objective_aggregation);
       sampled.equal_groups += equal;
       if (equal && options_.dynamic_sampling)
         take(spare, spare_scores, batch, batch_scores, g);
@@ -169,8 +169,12 @@ Rollout GrpoTrainer::sample_groups(int64_t groups, std::vector<float>& scores) {
   out.group_size = options_.num_generations;
   struct Part {
     Rollout rollout;
-    std::vector<Sample> samples;             // refer into it
-    std::future<std::vector<float>> scores;  // the last member: waits for the thread before what it reads is gone
+    std::vector<Sample> samples;  // refer into it
+    std::future<std::vector<float>> scores;
+
+    ~Part() {  // what the thread reads must outlive its work
+      if (scores.valid()) scores.wait();
+    }
   };
   std::unique_ptr<Part> scoring;
   auto collect = [&] {
@@ -184,7 +188,7 @@ Rollout GrpoTrainer::sample_groups(int64_t groups, std::vector<float>& scores) {
     part->rollout = generate(std::min(part_groups, groups - done));
     collect();
     part->samples = samples_of(part->rollout);
-    part->scores = std::async(std::launch::async, [this, samples = &part->samples] { return score(*samples); });
+    part->scores = scoring_.post([this, samples = &part->samples] { return score(*samples); });
     scoring = std::move(part);
   }
   collect();

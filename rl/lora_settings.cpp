@@ -1,5 +1,7 @@
 #include "lora_settings.h"
 
+#include <algorithm>
+
 #include "../runtime/check.h"
 
 namespace tenon::rl {
@@ -24,6 +26,10 @@ void prepare_lora(models::Model& model, const LoraSettings& settings, uint64_t s
           "the model has an adapter of rank {} and scale {} already, the settings ask for {} and {}: leave them out to "
           "go on training it, or merge it first (tenon merge)",
           there->r, there->scale(), options.r, options.scale());
+    // Names may say the same modules in several ways, so that only a request for others than the default is compared.
+    check(options.r == 0 || options.target_modules == LoraSettings{}.lora_target_modules ||
+              std::ranges::is_permutation(options.target_modules, there->target_modules),
+          "the model's adapter has other lora_target_modules than the settings; leave them out to go on training it");
   } else if (options.r > 0) {
     models::add_lora(model, options, seed);
   }

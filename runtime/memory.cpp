@@ -142,6 +142,7 @@ class Pool {
       kept_[block.bytes].push_back(block.data);
       cached_ += block.bytes;
     } catch (const std::bad_alloc&) {
+      if (const auto it = kept_.find(block.bytes); it != kept_.end() && it->second.empty()) kept_.erase(it);
       system_release(device_, block.data);
     }
   }

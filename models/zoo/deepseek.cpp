@@ -36,17 +36,20 @@ void read_deepseek_experts(const ConfigReader& json, const DeepseekExperts& defa
   config.routing.scale = static_cast<float>(json.number("routed_scaling_factor", defaults.scale));
   config.routing.n_group = static_cast<int>(bounded(json, "n_group", defaults.n_group, 1 << 16));
   config.routing.topk_group = static_cast<int>(bounded(json, "topk_group", defaults.topk_group, 1 << 16));
-  // DeepSeek's own classes train with this loss; without `seq_aux` it is of all rows, its shares summing to 1, not k.
-  if (json.has("aux_loss_alpha")) {
-    const double alpha = json.number("aux_loss_alpha", 0);
-    if (json.flag("seq_aux", true))
-      config.router_seq_aux_loss_coef = alpha;
-    else
-      config.router_aux_loss_coef = alpha / std::max<double>(1, static_cast<double>(config.experts_per_token));
-  }
   check(json.integer("moe_layer_freq", 1) == 1, "{}: `moe_layer_freq` other than 1 is not supported", json.where());
   const int64_t dense = json.integer("first_k_dense_replace", defaults.first_dense);
   for (int64_t i = 0; i < config.num_layers; ++i) config.moe_layer.push_back(i >= dense);
+
+  // DeepSeek's own classes train with this loss. Without `seq_aux` it is of all rows of a layer, one added for each
+  // layer, its shares summing to 1: ours is one over the rows of all layers, about their mean, and its shares sum to k.
+  if (json.has("aux_loss_alpha")) {
+    const double alpha = json.number("aux_loss_alpha", 0);
+    const auto layers = static_cast<double>(config.num_moe_layers());
+    if (json.flag("seq_aux", true))
+      config.router_seq_aux_loss_coef = alpha;
+    else
+      config.router_aux_loss_coef = alpha * layers / std::max<double>(1, static_cast<double>(config.experts_per_token));
+  }
 }
 
 void write_deepseek_experts(const ModelConfig& config, nlohmann::json& json) {

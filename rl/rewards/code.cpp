@@ -27,8 +27,9 @@ class CodeReward {
     check(options.language == "python" || options.language == "cpp" || options.language == "any",
           "reward 'code': code_language must be python, cpp or any, got '{}'", options.language);
     check(options.workers >= 0, "reward 'code': code_workers must not be negative, got {}", options.workers);
-    if (options.language != "any")
-      runner_.prepare(options.language == "cpp" ? CodeLanguage::cpp : CodeLanguage::python);
+    // All that a completion may ask for: a missing compiler is to be known now, not when the first one uses it.
+    if (options.language != "cpp") runner_.prepare(CodeLanguage::python);
+    if (options.language != "python") runner_.prepare(CodeLanguage::cpp);
   }
 
   std::vector<float> operator()(std::span<const Sample> samples) {

@@ -67,7 +67,6 @@ ExtractedCode extract_code(std::string_view response, CodeLanguage language, boo
     out.text = *answer;
     return out;
   }
-  out.fenced = true;
   const Block* untagged = nullptr;
   for (auto block = blocks.rbegin(); block != blocks.rend(); ++block) {
     CodeLanguage tagged{};

@@ -9,8 +9,7 @@ namespace tenon::rl::rewards {
 enum class CodeLanguage { python, cpp };
 
 struct ExtractedCode {
-  std::string text;     // empty when there is none
-  bool fenced = false;  // false: there were no fences, and the text is the whole answer
+  std::string text;  // empty when there is none
   CodeLanguage language = CodeLanguage::python;
 };
 

@@ -3,7 +3,8 @@
 // The verdict is made outside the cage. Output is compared there; a test of asserts counts as passed only when the cage
 // has given back a word that was made for this run and is written after the last assert, so that a program that ends
 // itself early, exits with 0 or prints much has not passed. What shares a process with its tests can still be written
-// to deceive them (an object that equals everything): those rewards are as good as their tests.
+// to deceive them (an object that equals everything, a look into the caller's variables): those rewards are as good as
+// their tests.
 #pragma once
 
 #include <string>

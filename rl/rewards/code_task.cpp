@@ -92,15 +92,19 @@ std::string lines_of(const Row& row, const char* column, const Json& value) {
 }
 
 // [{"input": ..., "output": ...}, ...], or {"inputs": [...], "outputs": [...]}.
+void refuse_calls(const Row& row, const char* column, const Json& tests) {
+  const Json function = tests.value("fn_name", Json());
+  check(
+      function.is_null(),
+      "{}: column '{}' tests calls of the function {}; the code reward takes tests by input and output, or asserts in "
+      "test_list",
+      where(row), column, function.dump());
+}
+
 std::vector<CodeTest> input_output_tests(const Row& row, const char* column, const Json& value) {
   std::vector<CodeTest> tests;
   if (value.is_object()) {
-    const Json function = value.value("fn_name", Json());
-    check(function.is_null(),
-          "{}: column '{}' tests calls of the function {}; the code reward takes tests by input and output, or asserts "
-          "in "
-          "test_list",
-          where(row), column, function.dump());
+    refuse_calls(row, column, value);
     const bool whole = value.contains("inputs") && value.contains("outputs") && value["inputs"].is_array() &&
                        value["outputs"].is_array() && value["inputs"].size() == value["outputs"].size();
     check(whole, "{}: column '{}' must have inputs and outputs, lists of one length", where(row), column);
@@ -113,6 +117,7 @@ std::vector<CodeTest> input_output_tests(const Row& row, const char* column, con
     for (const Json& test : value) {
       check(test.is_object() && test.contains("input") && test.contains("output"),
             "{}: column '{}' must be a list of objects with input and output", where(row), column);
+      refuse_calls(row, column, test);
       tests.push_back({.code = {},
                        .input = lines_of(row, column, test["input"]),
                        .expected = lines_of(row, column, test["output"])});

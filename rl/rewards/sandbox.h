@@ -1,7 +1,8 @@
 // A cage for programs that run what a model wrote: bubblewrap with namespaces of its own and resource limits.
 //
 // Inside, the machine's files are readable and not writable, or not there at all; /tmp is a small memory disk, /run is
-// empty, there is no network, and each process is bounded in processor time, memory, file size and number of processes.
+// empty, there is no network, and each process is bounded in processor time, address space, file size and number of
+// processes. Memory that no address space shows (files in memory, shared segments) is not counted.
 // As root the program runs under an unused user id (limits on processes do not bind root), with the capability to read
 // root's files where those are visible.
 #pragma once

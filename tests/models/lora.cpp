@@ -128,6 +128,26 @@ TEST(Lora, FoldersAreThoseOfPeft) {
   models::save(changed, temp / "changed");
   EXPECT_TRUE(read_json(temp / "changed/adapter_config.json")["base_model_name_or_path"].is_null());
   expect_error([&] { models::load(temp / "changed"); }, "names no base model");
+  // Nor is a copy of it, while a copy of what was read still is.
+  models::Model copy = models::clone(changed);
+  models::save(copy, temp / "copy");
+  EXPECT_TRUE(read_json(temp / "copy/adapter_config.json")["base_model_name_or_path"].is_null());
+  models::Model unchanged = models::clone(models::load(oracle_dir("mixtral")));
+  models::add_lora(unchanged, {.r = 2, .target_modules = {"q_proj"}});
+  models::save(unchanged, temp / "unchanged");
+  EXPECT_EQ(models::base_dir(temp / "unchanged"), fs::path(oracle_dir("mixtral")).lexically_normal().string());
+}
+
+TEST(Lora, AnAdapterIsNotSavedOverItsBase) {
+  TempDir temp;
+  models::save(models::load(oracle_dir("llama")), temp / "base");
+  models::Model model = models::load(temp / "base");
+  models::add_lora(model, {.r = 2});
+  expect_error([&] { models::save(model, temp / "base"); }, "holds a whole model");
+  EXPECT_EQ(logits_of(model), [&] {
+    models::Model still_there = models::load(temp / "base");
+    return logits_of(still_there);
+  }());
 }
 
 TEST(Lora, MergingChangesNothingButRounding) {
@@ -144,6 +164,16 @@ TEST(Lora, MergingChangesNothingButRounding) {
   models::Model plain = models::load(temp / "merged");
   EXPECT_EQ(logits_of(plain), logits_of(model));
   EXPECT_THROW(models::merge_lora(plain), Error);
+
+  // In bf16 the masters keep what the values round away; without its adapter a model merges it all the same.
+  models::Model half = models::load(oracle_dir("lora"), {.dtype = DType::bf16});
+  const Tensor exact = half.params().at("model.layers.0.self_attn.q_proj.weight").effective_value();
+  {
+    models::WithoutLora without(half);
+    models::merge_lora(half);
+  }
+  EXPECT_EQ(floats(half.params().at("model.layers.0.self_attn.q_proj.weight").master()), floats(exact));
+  EXPECT_EQ(half.params().at("model.layers.0.self_attn.q_proj.weight").low_rank(), nullptr);
 }
 
 class LoraFamilies : public ::testing::TestWithParam<std::string> {};
@@ -337,6 +367,7 @@ TEST(Lora, AdaptersOfOtherKindsAreRefused) {
                                               {"r", "four"},
                                               {"lora_alpha", nullptr},
                                               {"target_modules", {1, 2}},
+                                              {"init_lora_weights", "pissa_niter_4"},
                                               {"base_model_name_or_path", "elsewhere/model"},
                                               {"base_model_name_or_path", nullptr}};
   for (const auto& [key, value] : bad) {

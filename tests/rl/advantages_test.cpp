@@ -127,6 +127,9 @@ TEST(Advantages, EqualRewardsOfAGroup) {
   EXPECT_TRUE(equal_rewards(std::vector<float>{1, 0, 0.5, 1}, weights));  // 1 and 1
   EXPECT_FALSE(equal_rewards(std::vector<float>{1, 0, 0.5, 0}, weights));
   EXPECT_TRUE(equal_rewards(std::vector<float>{1, NAN, NAN, NAN}, weights));
+  // Equal sums of unequal parts have a gradient where each part is normalised by itself.
+  EXPECT_FALSE(equal_rewards(std::vector<float>{1, 0, 0.5, 1}, weights, RewardAggregation::normalize_then_sum));
+  EXPECT_TRUE(equal_rewards(std::vector<float>{1, 0.5, 1, 0.5}, weights, RewardAggregation::normalize_then_sum));
 }
 
 }  // namespace

@@ -172,9 +172,19 @@ TEST_F(CodeReward, CppAsserts) {
              {"  return 2 * x;\n}\nint more() {",
               fenced("#include <vector>\nlong twice(long x) { return x + x; }\nint main() { return 1; }", "cpp"),
               fenced("#undef assert\n#define NDEBUG\n#include <assert.h>\nlong twice(long x) { return 5; }", "cpp"),
-              fenced("long twice(long x) { exit(0); }", "cpp")},
+              fenced("long twice(long x) { exit(0); }", "cpp"),
+              // Ends that no asserts were passed before: another program, a system call, a thread's end, a child's.
+              fenced("#include <unistd.h>\n__attribute__((constructor)) void f() { execl(\"/bin/true\", \"true\", "
+                     "nullptr); }\n"
+                     "long twice(long x) { return 5; }",
+                     "cpp"),
+              fenced("#include <sys/syscall.h>\n#include <unistd.h>\nlong twice(long x) { syscall(SYS_exit_group, 0); "
+                     "return 5; }",
+                     "cpp"),
+              fenced("#include <pthread.h>\nlong twice(long x) { pthread_exit(nullptr); return 5; }", "cpp"),
+              fenced("#include <unistd.h>\nlong twice(long x) { if (daemon(0, 0)) return 5; return 4; }", "cpp")},
              {.compiler = "g++ -O0"}),
-      (std::vector<float>{1, 1, 0, 0}));
+      (std::vector<float>{1, 1, 0, 0, 0, 0, 0, 0}));
 }
 
 // The data sets' own solutions pass: a sample here; all of them with TENON_ALL_CODE_TASKS set (a few minutes).

@@ -155,7 +155,7 @@ TEST_F(DatasetFiles, RowsOfEvaluationSetsAreLeftOutAndCounted) {
   const std::string evaluation = dir.path() + "/evaluation.jsonl";
   write_file_atomically(evaluation,
                         "{\"id\": 7, \"question\": \"Tom has 3 apples and buys 4 more; how many has he got now?\"}\n"
-                        "{\"question\": \"小明有三个苹果又买了四个\"}\n");
+                        "{\"messages\": [{\"role\": \"user\", \"content\": \"小明有三个苹果又买了四个\"}]}\n");
   DatasetOptions options;
   options.decontaminate = {evaluation};
   const std::string path = write(
@@ -175,10 +175,18 @@ TEST_F(DatasetFiles, RowsOfEvaluationSetsAreLeftOutAndCounted) {
   ASSERT_EQ(examples.size(), 1);
   EXPECT_EQ(examples[0].completion, "七");
 
-  options.decontaminate = {path};
+  const std::string questions = dir.path() + "/questions.jsonl";
+  write_file_atomically(questions, "{\"prompt\": \"Tom has 3 apples and buys 4 more; how many has he got now?\"}\n");
+  options.skip_rows = 0;
   EXPECT_NE(error_of([&] {
-              PromptDataset::from_jsonl(evaluation, {.prompt_column = "question", .decontaminate = {path}});
-            }).find("all 2 rows share 10 words with an evaluation set"),
+              PromptDataset::from_jsonl(questions, options);
+            }).find("all 1 rows share 10 words with an evaluation set"),
+            std::string::npos);
+  const std::string text = dir.path() + "/corpus.txt";
+  write_file_atomically(text, "Tom has 3 apples and buys 4 more; how many has he got now?");
+  EXPECT_NE(error_of([&] { TextDataset::from_file(text, options); }).find("use JSON lines"), std::string::npos);
+  options.decontaminate = {write("{\"question\": \"2 + 2?\"}\n")};
+  EXPECT_NE(error_of([&] { SftDataset::from_jsonl(evaluation, options); }).find("none of its texts has 10 words"),
             std::string::npos);
   options.decontaminate = {write("[1]\n")};
   EXPECT_NE(error_of([&] { SftDataset::from_jsonl(evaluation, options); }).find("data.jsonl:1: a row must be"),
