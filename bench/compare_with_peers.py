@@ -2,7 +2,7 @@
 """Tenon and its peers on the same work, in turn, on this machine: a table of medians and ratios.
 
     python3 bench/compare_with_peers.py --python <python with torch, transformers, trl> [--peers ../shared/peers]
-                                        [--only train,decode,grpo,ops] [--smollm2 FOLDER] [--gguf FOLDER]
+                                        [--only train,decode,grpo] [--gguf FOLDER]
 
 Every line of the table is one piece of work. The peer's script and Tenon's benchmark run one after the other, so that both
 see the same machine; each prints JSON lines (what, dtype, shape, median_ms, min_ms, max_ms, tokens_s).
