@@ -109,10 +109,6 @@ json parse_object(const std::string& text, const std::string& where) {
   return parsed;
 }
 
-}  // namespace
-
-namespace {
-
 double yarn_magnitude(double factor, double a) { return 0.1 * a * std::log(factor) + 1; }
 
 }  // namespace
