@@ -3,6 +3,7 @@
 
 #include "../ops/cast.h"
 #include "../runtime/check.h"
+#include "../runtime/hash.h"
 #include "../runtime/random.h"
 #include "model_impl.h"
 
@@ -23,12 +24,7 @@ double standard_deviation(const Parameter& p, const ModelConfig& config, Initial
 
 }  // namespace
 
-// FNV-1a.
-uint64_t stream_of(const std::string& name) {
-  uint64_t hash = 0xcbf29ce484222325u;
-  for (unsigned char c : name) hash = (hash ^ c) * 0x100000001b3u;
-  return hash;
-}
+uint64_t stream_of(const std::string& name) { return fnv1a(name); }
 
 Model create(const ModelConfig& config, const CreateOptions& options) {
   check(options.dtype == DType::f32 || options.dtype == DType::bf16,

@@ -3,6 +3,7 @@
 #include <utf8proc.h>
 
 #include "../runtime/check.h"
+#include "../runtime/hash.h"
 #include "../runtime/json.h"
 #include "../runtime/json_lines.h"
 
@@ -29,18 +30,11 @@ bool is_word(utf8proc_int32_t c) {
   }
 }
 
-// FNV-1a of a word.
-uint64_t hash_of(std::string_view word) {
-  uint64_t hash = 0xcbf29ce484222325u;
-  for (const char c : word) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-  return hash;
-}
-
 // Calls `visit` with the hash of each run of `n` words until it returns true; whether it did.
 template <class Visit>
 bool any_ngram(std::string_view text, int n, Visit&& visit) {
   std::vector<uint64_t> hashes;
-  for (const std::string& word : comparison_words(text)) hashes.push_back(hash_of(word));
+  for (const std::string& word : comparison_words(text)) hashes.push_back(fnv1a(word));
   const auto size = static_cast<size_t>(n);
   for (size_t i = 0; i + size <= hashes.size(); ++i) {
     uint64_t hash = 0;

@@ -8,6 +8,7 @@
 
 #include "../runtime/check.h"
 #include "../runtime/files.h"
+#include "../runtime/hash.h"
 #include "rewards/math_answer.h"
 
 namespace tenon::rl {
@@ -21,17 +22,13 @@ std::string percent(const Estimate& e) {
   return buffer;
 }
 
-// FNV-1a over the rows' own texts, before any model's chat template, and the ends of each.
+// Of the rows' own texts, before any model's chat template, and the end of each.
 std::string fingerprint(const std::vector<const Row*>& rows) {
-  uint64_t hash = 0xcbf29ce484222325u;
-  const auto add = [&hash](unsigned char c) { hash = (hash ^ c) * 0x100000001b3u; };
-  const auto add_text = [&](const std::string& text) {
-    for (const char c : text) add(static_cast<unsigned char>(c));
-    add(0);
-  };
+  uint64_t hash = fnv1a("");
+  const auto add = [&hash](const std::string& text) { hash = fnv1a(std::string_view("\0", 1), fnv1a(text, hash)); };
   for (const Row* row : rows) {
-    add_text(row->prompt);
-    for (const text::Message& m : row->messages) add_text(m.content);
+    add(row->prompt);
+    for (const text::Message& m : row->messages) add(m.content);
   }
   return fmt::format("{:016x}", hash);
 }
