@@ -4,25 +4,17 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "../../runtime/error.h"
-#include "../test_data.h"
+#include "grpo_oracle.h"
 
 namespace tenon::rl {
 namespace {
 
 using Json = nlohmann::json;
-
-const Json& oracle() {
-  static const Json json = [] {
-    std::ifstream file(testing::tree_data_path("grpo.json"));
-    return Json::parse(file);
-  }();
-  return json;
-}
+using testing::grpo_oracle;
 
 std::vector<float> rewards_of(const Json& table) {
   std::vector<float> out;
@@ -38,10 +30,10 @@ const std::map<std::string, RewardAggregation> kAggregations = {
     {"normalize_then_sum", RewardAggregation::normalize_then_sum}};
 TEST(Advantages, AgreeWithTrl) {
   int compared = 0;
-  for (const Json& c : oracle().at("advantages")) {
+  for (const Json& c : grpo_oracle().at("advantages")) {
     ++compared;
     const Json& s = c.at("settings");
-    const Json& table = oracle().at("rewards").at(c.at("rewards").get<std::string>());
+    const Json& table = grpo_oracle().at("rewards").at(c.at("rewards").get<std::string>());
     std::vector<float> weights(table[0].size(), 1.0f);
     if (s.contains("reward_weights")) weights = s["reward_weights"].get<std::vector<float>>();
     const Advantages a = compute_advantages(

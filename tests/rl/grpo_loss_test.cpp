@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -10,20 +9,13 @@
 #include "../../rl/token_weights.h"
 #include "../../runtime/error.h"
 #include "../../runtime/random.h"
-#include "../test_data.h"
+#include "grpo_oracle.h"
 
 namespace tenon::rl {
 namespace {
 
 using Json = nlohmann::json;
-
-const Json& oracle() {
-  static const Json json = [] {
-    std::ifstream file(testing::tree_data_path("grpo.json"));
-    return Json::parse(file);
-  }();
-  return json;
-}
+using testing::grpo_oracle;
 
 template <class E>
 E pick(const Json& settings, const char* key, const std::map<std::string, E>& names, const char* otherwise) {
@@ -46,7 +38,7 @@ const std::map<std::string, SamplingCorrection> kCorrections = {
 struct Case {
   const Json& c;
   const Json& settings = c.at("settings");
-  const Json& inputs = oracle().at("inputs");
+  const Json& inputs = grpo_oracle().at("inputs");
 
   GrpoLossOptions options() const {
     GrpoLossOptions o;
@@ -95,7 +87,7 @@ struct Case {
 
 TEST(GrpoLoss, AgreesWithTrl) {
   int compared = 0;
-  for (const Json& json : oracle().at("losses")) {
+  for (const Json& json : grpo_oracle().at("losses")) {
     const Case test{json};
     ++compared;
 
