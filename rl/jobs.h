@@ -18,36 +18,11 @@
 #include <string>
 #include <vector>
 
+#include "open_model.h"
 #include "settings.h"
 #include "trainer.h"
 
 namespace tenon::rl {
-
-struct ModelOptions {
-  std::string model;  // a Hugging Face folder, or an adapter's; for pretrain also none
-  std::string adapter;
-  std::string device = "auto";
-  std::string dtype;
-  std::vector<int64_t> layers;
-  std::string output;
-
-  void validate() const;
-};
-
-template <class V>
-void describe(V& v, ModelOptions& o) {
-  v.field("model", o.model, "folder of the model to start from, or of a LoRA adapter, which names its base");
-  v.field("adapter", o.adapter, "folder of a LoRA adapter to put on the model");
-  v.choice("device", o.device, {"auto", "cpu", "cuda"}, "where to compute; auto: a GPU where there is one");
-  v.choice("dtype", o.dtype, {"", "f32", "bf16"}, "type of weights and activations; empty: as the folder has it");
-  v.field("layers", o.layers,
-          "keep only these layers of the model: a shallower student that starts from its teacher; empty: all");
-  v.field("output", o.output, "folder of the trained model, or of its adapter; empty: output_dir/model");
-}
-
-/// A model as the settings say, `mtp`: with its modules that predict further tokens, unless layers are picked. Error
-/// for a missing folder, and for layers that it has not.
-models::Model open_model(const ModelOptions& options, bool mtp = false);
 
 class Job {
  public:
@@ -82,5 +57,7 @@ class Job {
 /// Error lists the kinds when there is none such.
 std::unique_ptr<Job> make_job(const std::string& kind);
 const std::vector<std::string>& job_kinds();
+/// What a kind does, in one line; Error as make_job.
+const char* job_description(const std::string& kind);
 
 }  // namespace tenon::rl

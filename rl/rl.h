@@ -21,6 +21,7 @@
 #include "jobs.h"
 #include "lora_settings.h"
 #include "metrics.h"
+#include "open_model.h"
 #include "pretrain.h"
 #include "progress.h"
 #include "r1.h"

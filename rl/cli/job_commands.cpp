@@ -9,18 +9,6 @@
 namespace tenon::cli {
 namespace {
 
-const char* description(const std::string& kind) {
-  if (kind == "pretrain") return "train a model on text, from nothing or from a folder";
-  if (kind == "sft") return "fine-tune a model on prompts and completions, or on conversations";
-  if (kind == "grpo")
-    return "reinforcement learning: sample groups of completions, raise those above their group's mean reward";
-  if (kind == "distill") return "train a student on a teacher's next-token distributions";
-  if (kind == "eval") return "sample answers to questions: pass@1, majority vote, pass@k";
-  if (kind == "sample") return "sample completions and keep those that are correct and readable, as training data";
-  if (kind == "countdown") return "write the data of the miniature task";
-  return "write one-step word problems, for training and for evaluation";
-}
-
 void run(const std::string& kind, const std::vector<std::string>& arguments) {
   const auto job = rl::make_job(kind);
   std::vector<std::string> files;
@@ -53,7 +41,7 @@ void compare(const std::vector<std::string>& more) {
 
 void add_job_commands(CLI::App& app) {
   for (const std::string& kind : rl::job_kinds()) {
-    CLI::App* command = app.add_subcommand(kind, description(kind));
+    CLI::App* command = app.add_subcommand(kind, rl::job_description(kind));
     command->allow_extras();
     command->footer([kind] {
       return "tenon " + kind + " [SETTINGS.toml ...] [--setting value ...]; the command line wins.\n\nSettings:\n" +
