@@ -63,26 +63,51 @@ void fill_columns(Row& row, const Json& object) {
   row.columns_json = dump(object);
 }
 
-struct RowsRead {
+// The number for file `f` of a setting that has one for all files or one a file.
+int64_t of_file(const std::vector<int64_t>& values, size_t f) { return values[values.size() == 1 ? 0 : f]; }
+
+// Collects the rows of the files of a dataset.
+class RowReader {
+ public:
+  RowReader(const std::vector<std::string>& paths, const DatasetOptions& options) : paths_(paths), options_(options) {
+    options.validate();
+    check(!paths.empty(), "a dataset needs a file");
+    for (const auto& [name, values] : {std::pair("skip_rows", &options.skip_rows), {"max_rows", &options.max_rows}})
+      check(values->size() == 1 || values->size() == paths.size(), "{} has {} numbers for {} files (path)", name,
+            values->size(), paths.size());
+    if (!options.decontaminate.empty()) evaluation_.emplace(options.decontaminate);
+  }
+
+  // Adds the rows of file `f`; `shape` fills the text fields of one.
+  template <class Shape>
+  void read(size_t f, Shape&& shape);
+
+  std::string name() const {
+    std::string out;
+    for (const std::string& path : paths_) out += (out.empty() ? "" : ", ") + path;
+    return out;
+  }
+
   std::vector<Row> rows;
   int64_t contaminated = 0;
+
+ private:
+  const std::vector<std::string>& paths_;
+  const DatasetOptions& options_;
+  std::optional<Decontaminator> evaluation_;
 };
 
-// Reads the rows of a file; `shape` fills the text fields of one.
 template <class Shape>
-RowsRead read_rows(const std::string& path, const DatasetOptions& options, Shape&& shape) {
-  options.validate();
-  std::optional<Decontaminator> evaluation;
-  if (!options.decontaminate.empty()) evaluation.emplace(options.decontaminate);
-  RowsRead out;
-  std::vector<Row>& rows = out.rows;
+void RowReader::read(size_t f, Shape&& shape) {
+  const std::string& path = paths_[f];
+  const int64_t skip = of_file(options_.skip_rows, f), most = of_file(options_.max_rows, f);
+  int64_t seen = 0, kept = 0, left_out = 0;
   JsonLinesReader reader(path);
   std::string line;
-  int64_t seen = 0;
   while (reader.next(line)) {
     const std::string where = path + ":" + std::to_string(reader.line_number());
-    if (seen++ < options.skip_rows) continue;
-    if (options.max_rows > 0 && static_cast<int64_t>(rows.size()) == options.max_rows) break;
+    if (seen++ < skip) continue;
+    if (most > 0 && kept == most) break;
     Json object;
     try {
       object = Json::parse(line);
@@ -92,30 +117,31 @@ RowsRead read_rows(const std::string& path, const DatasetOptions& options, Shape
       fail("{}: not a JSON object: {}", where, colon == std::string::npos ? what : what.substr(colon + 2));
     }
     check(object.is_object(), "{}: a row must be a JSON object, got {}", where, kind_of(object));
-    if (!options.answer_column.empty()) {
-      check(object.contains(options.answer_column), "{}: no column '{}' (answer_column); the row has {}", where,
-            options.answer_column, names_of(object));
-      Json answer = object[options.answer_column];
+    if (!options_.answer_column.empty()) {
+      check(object.contains(options_.answer_column), "{}: no column '{}' (answer_column); the row has {}", where,
+            options_.answer_column, names_of(object));
+      Json answer = object[options_.answer_column];
       object["answer"] = std::move(answer);
     }
     Row row;
     row.source = where;
     fill_columns(row, object);
     shape(row, object, where);
-    if (evaluation && evaluation->matches(row)) {
-      ++out.contaminated;
+    if (evaluation_ && evaluation_->matches(row)) {
+      ++left_out;
       continue;
     }
+    ++kept;
     rows.push_back(std::move(row));
   }
-  check(!rows.empty() || out.contaminated == 0, "{}: all {} rows share {} words with an evaluation set (decontaminate)",
-        path, out.contaminated, evaluation ? evaluation->words() : 0);
-  check(!rows.empty(), "{}: the dataset is empty{}", path,
-        seen > 0 ? " after leaving out skip_rows = " + std::to_string(options.skip_rows) : std::string());
-  if (evaluation)
+  check(kept > 0 || left_out == 0, "{}: all {} rows share {} words with an evaluation set (decontaminate)", path,
+        left_out, evaluation_ ? evaluation_->words() : 0);
+  check(kept > 0, "{}: the dataset is empty{}", path,
+        seen > 0 ? " after leaving out skip_rows = " + std::to_string(skip) : std::string());
+  contaminated += left_out;
+  if (evaluation_)
     log(LogLevel::info, fmt::format("{}: {} rows share {} words with an evaluation set and were left out, {} are kept",
-                                    path, out.contaminated, evaluation->words(), rows.size()));
-  return out;
+                                    path, left_out, evaluation_->words(), kept));
 }
 
 const Json& need(const Json& object, const std::string& column, const char* setting, const std::string& where) {
@@ -174,11 +200,37 @@ void read_completion(Row& row, const Json& object, const DatasetOptions& options
   row.messages.insert(row.messages.end(), answer.begin(), answer.end());
 }
 
+void read_example(Row& row, const Json& object, const DatasetOptions& options, const std::string& where) {
+  if (options.prompt_template.empty() && object.contains(options.messages_column)) {
+    row.messages = messages_of(object[options.messages_column], options.messages_column, where);
+    add_system(row, options);
+    check(std::any_of(row.messages.begin(), row.messages.end(),
+                      [](const text::Message& m) { return m.role == "assistant"; }),
+          "{}: the conversation has no assistant message to learn from", where);
+    return;
+  }
+  read_prompt(row, object, options, where);
+  read_completion(row, object, options, where);
+}
+
+void read_document(Row& row, const Json& object, const DatasetOptions& options, const std::string& where) {
+  if (!options.prompt_template.empty()) {
+    row.text = fill_template(options.prompt_template, row);
+  } else {
+    const Json& text = need(object, options.text_column, "text_column", where);
+    check(text.is_string(), "{}: column '{}' must be a string, got {}", where, options.text_column, kind_of(text));
+    row.text = text.get<std::string>();
+  }
+  row.columns.clear();  // nobody asks a document for them, and a corpus is large
+  row.columns_json.clear();
+}
+
 }  // namespace
 
 void DatasetOptions::validate() const {
-  check(skip_rows >= 0, "skip_rows must not be negative, got {}", skip_rows);
-  check(max_rows >= 0, "max_rows must not be negative, got {}", max_rows);
+  check(!skip_rows.empty() && !max_rows.empty(), "skip_rows and max_rows need a number");
+  for (const int64_t rows : skip_rows) check(rows >= 0, "skip_rows must not be negative, got {}", rows);
+  for (const int64_t rows : max_rows) check(rows >= 0, "max_rows must not be negative, got {}", rows);
   check(system_prompt.empty() || chat || prompt_template.empty(),
         "system_prompt needs a conversation: set chat = true for a prompt made by prompt_template");
 }
@@ -198,10 +250,15 @@ std::vector<int64_t> Dataset::order(uint64_t seed, int64_t epoch) const {
 }
 
 PromptDataset PromptDataset::from_jsonl(const std::string& path, const DatasetOptions& options) {
-  auto read = read_rows(path, options, [&](Row& row, const Json& object, const std::string& where) {
-    read_prompt(row, object, options, where);
-  });
-  return PromptDataset(std::move(read.rows), path, read.contaminated);
+  return from_jsonl(std::vector<std::string>{path}, options);
+}
+
+PromptDataset PromptDataset::from_jsonl(const std::vector<std::string>& paths, const DatasetOptions& options) {
+  RowReader reader(paths, options);
+  for (size_t f = 0; f < paths.size(); ++f)
+    reader.read(
+        f, [&](Row& row, const Json& object, const std::string& where) { read_prompt(row, object, options, where); });
+  return PromptDataset(std::move(reader.rows), reader.name(), reader.contaminated);
 }
 
 PromptDataset PromptDataset::from_rows(std::vector<Row> rows, std::string name) {
@@ -209,19 +266,15 @@ PromptDataset PromptDataset::from_rows(std::vector<Row> rows, std::string name) 
 }
 
 SftDataset SftDataset::from_jsonl(const std::string& path, const DatasetOptions& options) {
-  auto read = read_rows(path, options, [&](Row& row, const Json& object, const std::string& where) {
-    if (options.prompt_template.empty() && object.contains(options.messages_column)) {
-      row.messages = messages_of(object[options.messages_column], options.messages_column, where);
-      add_system(row, options);
-      check(std::any_of(row.messages.begin(), row.messages.end(),
-                        [](const text::Message& m) { return m.role == "assistant"; }),
-            "{}: the conversation has no assistant message to learn from", where);
-      return;
-    }
-    read_prompt(row, object, options, where);
-    read_completion(row, object, options, where);
-  });
-  return SftDataset(std::move(read.rows), path, read.contaminated);
+  return from_jsonl(std::vector<std::string>{path}, options);
+}
+
+SftDataset SftDataset::from_jsonl(const std::vector<std::string>& paths, const DatasetOptions& options) {
+  RowReader reader(paths, options);
+  for (size_t f = 0; f < paths.size(); ++f)
+    reader.read(
+        f, [&](Row& row, const Json& object, const std::string& where) { read_example(row, object, options, where); });
+  return SftDataset(std::move(reader.rows), reader.name(), reader.contaminated);
 }
 
 SftDataset SftDataset::from_rows(std::vector<Row> rows, std::string name) {
@@ -229,30 +282,29 @@ SftDataset SftDataset::from_rows(std::vector<Row> rows, std::string name) {
 }
 
 TextDataset TextDataset::from_file(const std::string& path, const DatasetOptions& options) {
-  if (!path.ends_with(".jsonl") && !path.ends_with(".json")) {
-    check(options.decontaminate.empty() && options.skip_rows == 0 && options.max_rows == 0,
+  return from_files({path}, options);
+}
+
+TextDataset TextDataset::from_files(const std::vector<std::string>& paths, const DatasetOptions& options) {
+  RowReader reader(paths, options);
+  for (size_t f = 0; f < paths.size(); ++f) {
+    const std::string& path = paths[f];
+    if (path.ends_with(".jsonl") || path.ends_with(".json")) {
+      reader.read(f, [&](Row& row, const Json& object, const std::string& where) {
+        read_document(row, object, options, where);
+      });
+      continue;
+    }
+    check(options.decontaminate.empty() && of_file(options.skip_rows, f) == 0 && of_file(options.max_rows, f) == 0,
           "{}: decontaminate, skip_rows and max_rows are of rows, and a text file is one document; use JSON lines",
           path);
     Row row;
     row.text = read_file(path);
     row.source = path;
     check(!row.text.empty(), "{}: the dataset is empty", path);
-    std::vector<Row> rows;
-    rows.push_back(std::move(row));
-    return TextDataset(std::move(rows), path);
+    reader.rows.push_back(std::move(row));
   }
-  auto read = read_rows(path, options, [&](Row& row, const Json& object, const std::string& where) {
-    if (!options.prompt_template.empty()) {
-      row.text = fill_template(options.prompt_template, row);
-    } else {
-      const Json& text = need(object, options.text_column, "text_column", where);
-      check(text.is_string(), "{}: column '{}' must be a string, got {}", where, options.text_column, kind_of(text));
-      row.text = text.get<std::string>();
-    }
-    row.columns.clear();  // nobody asks a document for them, and a corpus is large
-    row.columns_json.clear();
-  });
-  return TextDataset(std::move(read.rows), path, read.contaminated);
+  return TextDataset(std::move(reader.rows), reader.name(), reader.contaminated);
 }
 
 TextDataset TextDataset::from_rows(std::vector<Row> rows, std::string name) {

@@ -6,6 +6,11 @@
 //
 // Files with other names for the same things are read by settings: `prompt_template` builds the prompt from columns
 // ("{Body} {Question}"), `answer_column` says which column holds the reference answer.
+//
+// Several files make one dataset, their rows in the order of the files; epochs visit them mixed. `skip_rows` and
+// `max_rows` then hold for each file, or are one number a file, so that a mixture has the shares it is to have; a file
+// named twice counts twice.
+//
 // Rows that overlap with evaluation sets are left out where these are named (decontaminate.h).
 #pragma once
 
@@ -22,13 +27,13 @@ struct DatasetOptions {
   std::string completion_column = "completion";
   std::string messages_column = "messages";
   std::string text_column = "text";
-  std::string prompt_template;      // text with {column} in it; wins over prompt_column
-  std::string completion_template;  // the same for the completion
-  std::string answer_column;        // shown to rewards as `answer`
-  std::string system_prompt;        // put in front of a conversation
-  bool chat = false;                // a prompt that is a string becomes a user message
-  int64_t skip_rows = 0;
-  int64_t max_rows = 0;  // 0: all
+  std::string prompt_template;           // text with {column} in it; wins over prompt_column
+  std::string completion_template;       // the same for the completion
+  std::string answer_column;             // shown to rewards as `answer`
+  std::string system_prompt;             // put in front of a conversation
+  bool chat = false;                     // a prompt that is a string becomes a user message
+  std::vector<int64_t> skip_rows = {0};  // one for all files, or one a file
+  std::vector<int64_t> max_rows = {0};   // the same; 0: all
   std::vector<std::string> decontaminate;
 
   void validate() const;
@@ -45,8 +50,8 @@ void describe(V& v, DatasetOptions& o) {
   v.field("answer_column", o.answer_column, "column shown to the rewards as `answer`");
   v.field("system_prompt", o.system_prompt, "system message put in front of conversations");
   v.field("chat", o.chat, "turn a plain prompt into a user message, rendered with the model's chat template");
-  v.field("skip_rows", o.skip_rows, "rows left out at the start of the file");
-  v.field("max_rows", o.max_rows, "rows read after these, 0 for all");
+  v.field("skip_rows", o.skip_rows, "rows left out at the start of each file; a number, or one a file");
+  v.field("max_rows", o.max_rows, "rows read of each file after these, 0 for all; a number, or one a file");
   v.field(
       "decontaminate", o.decontaminate,
       "evaluation sets (files of JSON lines): rows that share ten consecutive words with one are left out and counted");
@@ -74,11 +79,12 @@ class Dataset {
   int64_t contaminated_ = 0;
 };
 
-/// All loaders throw Error naming file:line for a malformed row, a missing or ill-typed column, and for an empty
-/// dataset.
+/// All loaders take a file or several, and throw Error naming file:line for a malformed row, a missing or ill-typed
+/// column, and for a file without rows.
 class PromptDataset : public Dataset {
  public:
   static PromptDataset from_jsonl(const std::string& path, const DatasetOptions& = {});
+  static PromptDataset from_jsonl(const std::vector<std::string>& paths, const DatasetOptions& = {});
   static PromptDataset from_rows(std::vector<Row> rows, std::string name = "prompts");
 
  private:
@@ -88,6 +94,7 @@ class PromptDataset : public Dataset {
 class SftDataset : public Dataset {
  public:
   static SftDataset from_jsonl(const std::string& path, const DatasetOptions& = {});
+  static SftDataset from_jsonl(const std::vector<std::string>& paths, const DatasetOptions& = {});
   static SftDataset from_rows(std::vector<Row> rows, std::string name = "examples");
 
  private:
@@ -97,6 +104,7 @@ class SftDataset : public Dataset {
 class TextDataset : public Dataset {
  public:
   static TextDataset from_file(const std::string& path, const DatasetOptions& = {});
+  static TextDataset from_files(const std::vector<std::string>& paths, const DatasetOptions& = {});
   static TextDataset from_rows(std::vector<Row> rows, std::string name = "documents");
   static TextDataset from_texts(std::vector<std::string> texts, std::string name = "documents");
 

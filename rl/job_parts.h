@@ -29,11 +29,11 @@ std::vector<JobKind> sampling_jobs();
 std::vector<JobKind> task_jobs();
 
 struct DataOptions : DatasetOptions {
-  std::string path;
+  std::vector<std::string> path;
 };
 template <class V>
 void describe(V& v, DataOptions& o) {
-  v.field("path", o.path, "the file of JSON lines");
+  v.field("path", o.path, "the file of JSON lines, or several that make one dataset; one named twice counts twice");
   describe(v, static_cast<DatasetOptions&>(o));
 }
 
@@ -51,7 +51,7 @@ void describe(V& v, RewardList& o) {
 }
 
 /// Error where the section names no file.
-const std::string& need_path(const DataOptions& data, const char* section);
+const std::vector<std::string>& need_path(const DataOptions& data, const char* section);
 
 /// Figures of a training run as a JSON object: those of its last lines of metrics, averaged, and its time.
 std::string training_result(const std::string& output_dir);

@@ -33,7 +33,7 @@ const JobKind& kind_named(const std::string& name) {
 
 }  // namespace
 
-const std::string& need_path(const DataOptions& data, const char* section) {
+const std::vector<std::string>& need_path(const DataOptions& data, const char* section) {
   check(!data.path.empty(), "no data: set {}.path", section);
   return data.path;
 }

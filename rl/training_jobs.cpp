@@ -60,7 +60,7 @@ class PretrainJob : public TrainingJob<PretrainOptions> {
     return model;
   }
   void train(models::Model& model, const RunControl& control) override {
-    const auto data = TextDataset::from_file(need_path(data_options_, "data"), data_options_);
+    const auto data = TextDataset::from_files(need_path(data_options_, "data"), data_options_);
     PretrainTrainer trainer(model, data, options_);
     trainer.set_control(control);
     trainer.train();

@@ -118,13 +118,60 @@ TEST_F(DatasetFiles, ColumnsUnderOtherNames) {
 TEST_F(DatasetFiles, SkipAndMaxRows) {
   const std::string path =
       write("{\"prompt\": \"0\"}\n{\"prompt\": \"1\"}\n{\"prompt\": \"2\"}\n{\"prompt\": \"3\"}\n");
-  const auto data = PromptDataset::from_jsonl(path, {.skip_rows = 1, .max_rows = 2});
+  const auto data = PromptDataset::from_jsonl(path, {.skip_rows = {1}, .max_rows = {2}});
   ASSERT_EQ(data.size(), 2);
   EXPECT_EQ(data[0].prompt, "1");
   EXPECT_NE(error_of([&] {
-              PromptDataset::from_jsonl(path, {.skip_rows = 9});
+              PromptDataset::from_jsonl(path, {.skip_rows = {9}});
             }).find("is empty after leaving out skip_rows = 9"),
             std::string::npos);
+}
+
+TEST_F(DatasetFiles, SeveralFilesMakeOneDataset) {
+  const auto file = [&](const std::string& name, const std::string& text) {
+    write_file_atomically(dir.path() + "/" + name, text);
+    return dir.path() + "/" + name;
+  };
+  const std::string a = file("a.jsonl", "{\"prompt\": \"a0\"}\n{\"prompt\": \"a1\"}\n{\"prompt\": \"a2\"}\n"),
+                    b = file("b.jsonl", "{\"prompt\": \"b0\"}\n{\"prompt\": \"b1\"}\n");
+  const std::vector<std::string> both = {a, b};
+  const auto prompts = [](const PromptDataset& data) {
+    std::string out;
+    for (const Row& row : data.rows()) out += row.prompt + " ";
+    return out;
+  };
+  EXPECT_EQ(prompts(PromptDataset::from_jsonl(both)), "a0 a1 a2 b0 b1 ");
+  EXPECT_EQ(PromptDataset::from_jsonl(both)[4].source, b + ":2");
+  EXPECT_EQ(prompts(PromptDataset::from_jsonl(both, {.max_rows = {2, 1}})), "a0 a1 b0 ");
+  EXPECT_EQ(prompts(PromptDataset::from_jsonl(both, {.skip_rows = {2, 0}, .max_rows = {0}})), "a2 b0 b1 ");
+  EXPECT_EQ(prompts(PromptDataset::from_jsonl(both, {.skip_rows = {1}, .max_rows = {1}})), "a1 b1 ");
+  EXPECT_EQ(prompts(PromptDataset::from_jsonl(std::vector<std::string>{a, b, b})), "a0 a1 a2 b0 b1 b0 b1 ");
+  EXPECT_EQ(error_of([&] {
+              PromptDataset::from_jsonl(both, {.max_rows = {1, 1, 1}});
+            }),
+            "max_rows has 3 numbers for 2 files (path)");
+  EXPECT_NE(error_of([&] {
+              PromptDataset::from_jsonl(both, {.skip_rows = {0, 2}});
+            }).find("b.jsonl: the dataset is empty"),
+            std::string::npos);
+  const std::string bad = file("bad.jsonl", "{\"prompt\": \"c\"}\n{\n");
+  EXPECT_NE(error_of([&] {
+              PromptDataset::from_jsonl(std::vector<std::string>{a, bad});
+            }).find("bad.jsonl:2: not a JSON"),
+            std::string::npos);
+
+  // Rows of either supervised shape, and documents beside rows.
+  const std::string talk = file("talk.jsonl",
+                                "{\"messages\": [{\"role\": \"user\", \"content\": \"q\"}, {\"role\": "
+                                "\"assistant\", \"content\": \"r\"}]}\n"),
+                    pair = file("pair.jsonl", "{\"prompt\": \"p\", \"completion\": \"c\"}\n");
+  const auto examples = SftDataset::from_jsonl(std::vector<std::string>{talk, pair});
+  EXPECT_EQ(examples[0].messages.size(), 2u);
+  EXPECT_EQ(examples[1].completion, "c");
+  const auto texts = TextDataset::from_files({file("book.txt", "all of it"), file("t.jsonl", "{\"text\": \"one\"}\n")});
+  ASSERT_EQ(texts.size(), 2);
+  EXPECT_EQ(texts[0].text, "all of it");
+  EXPECT_EQ(texts[1].text, "one");
 }
 
 TEST(Datasets, OrderIsAPermutationOfSeedAndEpochAlone) {
@@ -170,14 +217,14 @@ TEST_F(DatasetFiles, RowsOfEvaluationSetsAreLeftOutAndCounted) {
   ASSERT_EQ(prompts.size(), 3);
   EXPECT_EQ(prompts.contaminated(), 1);
   EXPECT_EQ(prompts[0].prompt, "Anna had 3 apples and buys 4 more. How many has she got?");
-  options.skip_rows = 2;
+  options.skip_rows = {2};
   const auto examples = SftDataset::from_jsonl(path, options);
   ASSERT_EQ(examples.size(), 1);
   EXPECT_EQ(examples[0].completion, "七");
 
   const std::string questions = dir.path() + "/questions.jsonl";
   write_file_atomically(questions, "{\"prompt\": \"Tom has 3 apples and buys 4 more; how many has he got now?\"}\n");
-  options.skip_rows = 0;
+  options.skip_rows = {0};
   EXPECT_NE(error_of([&] {
               PromptDataset::from_jsonl(questions, options);
             }).find("all 1 rows share 10 words with an evaluation set"),
