@@ -14,6 +14,7 @@
 #include "../runtime/check.h"
 #include "batches.h"
 #include "rewards/soft_overlong.h"
+#include "row_rewards.h"
 #include "settings.h"
 #include "supervised.h"
 #include "timed.h"
@@ -39,9 +40,10 @@ GrpoTrainer::GrpoTrainer(models::Model& model, const PromptDataset& data, GrpoOp
         "sync_ref_model: the reference of an adapter is the model under it, which stays as it is");
   entropy_coef_ = options_.entropy_coef;
   if (options_.soft_punish_cache > 0)
-    reward("soft_overlong_punishment",
-           rewards::soft_overlong_punishment(options_.max_completion_length, options_.soft_punish_cache),
-           static_cast<float>(options_.soft_punish_weight));
+    rewards_.push_back(  // of every row, whatever rewards it names
+        {"soft_overlong_punishment",
+         batched(rewards::soft_overlong_punishment(options_.max_completion_length, options_.soft_punish_cache)),
+         static_cast<float>(options_.soft_punish_weight)});
   const text::Tokenizer& tokenizer = tokenizer_of(model);
   const int64_t context = model.config().max_position_embeddings;
   for (const Row& row : data.rows()) {
@@ -63,11 +65,12 @@ void GrpoTrainer::reward(std::string name, Reward function, float weight) {
 void GrpoTrainer::reward(std::string name, BatchReward function, float weight) {
   reward(WeightedReward{std::move(name), std::move(function), weight});
 }
-void GrpoTrainer::reward(WeightedReward reward) { rewards_.push_back(std::move(reward)); }
+void GrpoTrainer::reward(WeightedReward reward) { rewards_.push_back(where_named(std::move(reward))); }
 
 void GrpoTrainer::train() {
   check(rewards_.size() > (options_.soft_punish_cache > 0 ? 1u : 0u),
         "grpo: there is no reward; add one with reward(name, function)");
+  check_row_rewards(data_.rows(), rewards_);
   if (options_.keeps_reference() && !models::lora_of(model_)) reference_.emplace(models::clone(model_));
   const int64_t prompts_per_rollout = options_.generation_batch_size / options_.num_generations;
   const int64_t steps_per_rollout = options_.steps_per_generation * options_.num_iterations;

@@ -39,6 +39,7 @@
 #include "rewards/soft_overlong.h"
 #include "rewards/subprocess.h"
 #include "rollout.h"
+#include "row_rewards.h"
 #include "run_folder.h"
 #include "sample.h"
 #include "sample_data.h"
