@@ -11,6 +11,7 @@
 #include "../../runtime/json.h"
 #include "../run_folder.h"
 #include "countdown_words.h"
+#include "general_questions.h"
 
 namespace tenon::rl {
 
@@ -48,6 +49,10 @@ std::vector<Equation> pairs(int a, int b, int largest) {
 
 std::string json_string(const std::string& text) { return Json(text).dump(); }
 
+GeneralQuestion general_question(Rng& rng, const CountdownOptions& o, bool held_out) {
+  return draw_general(rng, static_cast<int>(o.largest_number), o.held_out_one_in, held_out);
+}
+
 }  // namespace
 
 struct Countdown::Try {
@@ -75,14 +80,16 @@ void CountdownOptions::validate() const {
                                 {"broken_format", broken_format},
                                 {"target_language", target_language},
                                 {"other_language", other_language},
-                                {"language_switch", language_switch}}) {
+                                {"language_switch", language_switch},
+                                {"general", general},
+                                {"general_right", general_right}}) {
     check(p >= 0 && p <= 1, "{} is a probability, got {}", name, p);
   }
   check(goes_on_least <= goes_on_most, "goes_on_least ({}) exceeds goes_on_most ({})", goes_on_least, goes_on_most);
   check(target_language + other_language <= 1, "target_language ({}) and other_language ({}) sum to more than 1",
         target_language, other_language);
-  check(documents >= 0 && train_prompts >= 0 && held_out_prompts >= 0,
-        "documents, train_prompts and held_out_prompts must not be negative");
+  check(documents >= 0 && train_prompts >= 0 && held_out_prompts >= 0 && general_train >= 0 && general_held_out >= 0,
+        "documents, train_prompts, held_out_prompts, general_train and general_held_out must not be negative");
 }
 
 Countdown::Countdown(CountdownOptions options) : options_(options) {
@@ -283,6 +290,9 @@ std::vector<std::string> Countdown::words() const {
     for (const auto& word : kWords) out.emplace_back(word[language]);
   }
   for (int64_t v = 0; v <= options_.largest_value; ++v) out.push_back(std::to_string(v));
+  if (options_.general > 0) {
+    for (std::string& word : general_words()) out.push_back(std::move(word));
+  }
   return out;
 }
 
@@ -299,19 +309,46 @@ std::vector<Row> countdown_rows(const CountdownOptions& options, bool held_out) 
   return out;
 }
 
+std::vector<Row> general_rows(const CountdownOptions& options, bool held_out) {
+  std::vector<Row> out;
+  Rng rng(options.seed, held_out ? 4 : 3);
+  const int64_t count = held_out ? options.general_held_out : options.general_train;
+  std::set<std::string> seen;
+  for (int64_t draws = 0; static_cast<int64_t>(out.size()) < count; ++draws) {
+    check(draws < 1000 * count, "countdown: there are only {} held-out general questions, not {}", out.size(), count);
+    Row row = general_row(general_question(rng, options, held_out));
+    if (!held_out || seen.insert(row.prompt).second) out.push_back(std::move(row));  // evaluation asks nothing twice
+  }
+  return out;
+}
+
 void write_countdown(const CountdownOptions& options, const std::string& dir) {
   make_folders(dir);
   const Countdown task(options);
-  for (const bool held_out : {false, true}) {
+  const auto write_rows = [&dir](const std::string& name, const std::vector<Row>& rows) {
     std::string lines;
-    for (const Row& row : countdown_rows(options, held_out)) lines += row.columns_json + "\n";
-    write_file_atomically(dir + (held_out ? "/held_out.jsonl" : "/train.jsonl"), lines);
+    for (const Row& row : rows) lines += row.columns_json + "\n";
+    write_file_atomically(dir + "/" + name, lines);
+  };
+  write_rows("train.jsonl", countdown_rows(options, false));
+  write_rows("held_out.jsonl", countdown_rows(options, true));
+  if (options.general > 0) {
+    write_rows("general_train.jsonl", general_rows(options, false));
+    write_rows("general_held_out.jsonl", general_rows(options, true));
   }
   std::string corpus;
   Rng rng(options.seed, 0);
   for (int64_t i = 0; i < options.documents; ++i) {
-    const CountdownProblem p = task.draw(rng, false);
-    corpus += "{\"text\":" + json_string(task.prompt(p) + " " + task.response(p, rng)) + "}\n";
+    std::string text;
+    if (options.general > 0 && chance(rng, options.general)) {
+      const GeneralQuestion q = general_question(rng, options, false);
+      const std::string answer = chance(rng, options.general_right) ? general_answer(q) : general_guess(q, rng);
+      text = general_prompt(q) + " " + general_response(answer) + " <eos>";
+    } else {
+      const CountdownProblem p = task.draw(rng, false);
+      text = task.prompt(p) + " " + task.response(p, rng);
+    }
+    corpus += "{\"text\":" + json_string(text) + "}\n";
   }
   write_file_atomically(dir + "/corpus.jsonl", corpus);
   write_file_atomically(dir + "/tokenizer.json",

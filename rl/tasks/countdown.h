@@ -43,10 +43,15 @@ struct CountdownOptions {
   double target_language = 0.25, other_language = 0.15;  // all words in one; else mixed
   double language_switch = 0.3;                          // per word, where mixed
 
+  // General questions beside the problems (general_questions.h).
+  double general = 0;          // share of the corpus' documents
+  double general_right = 0.5;  // of these, answered right; else at random
+
   // What write_countdown() writes.
   int64_t documents = 72000;
   int64_t train_prompts = 20000;
   int64_t held_out_prompts = 200;  // distinct problems, as many as there are at most
+  int64_t general_train = 2000, general_held_out = 200;
   uint64_t seed = 0;
 
   void validate() const;
@@ -72,9 +77,13 @@ void describe(V& v, CountdownOptions& o) {
   v.field("target_language", o.target_language, "documents wholly in the prompt's language");
   v.field("other_language", o.other_language, "documents wholly in the other language");
   v.field("language_switch", o.language_switch, "probability of changing language before a word, in mixed documents");
+  v.field("general", o.general, "share of documents that answer general questions; 0: there are none anywhere");
+  v.field("general_right", o.general_right, "of these, answered right");
   v.field("documents", o.documents, "documents of the corpus");
   v.field("train_prompts", o.train_prompts, "prompts for reinforcement learning");
   v.field("held_out_prompts", o.held_out_prompts, "prompts for evaluation");
+  v.field("general_train", o.general_train, "general questions for training, with their answers");
+  v.field("general_held_out", o.general_held_out, "general questions for evaluation");
   v.field("seed", o.seed, "seed of all that is drawn");
 }
 
@@ -114,11 +123,13 @@ class Countdown {
 };
 
 /// Writes corpus.jsonl (text), train.jsonl and held_out.jsonl (prompt, numbers, target, language), tokenizer.json and
-/// tokenizer_config.json into `dir`.
+/// tokenizer_config.json into `dir`; with general questions also general_train.jsonl and general_held_out.jsonl
+/// (prompt, completion, answer, language).
 void write_countdown(const CountdownOptions& options, const std::string& dir);
 
-/// The rows of train.jsonl or held_out.jsonl, without the files.
+/// The rows of train.jsonl or held_out.jsonl, and of those with general questions, without the files.
 std::vector<Row> countdown_rows(const CountdownOptions& options, bool held_out);
+std::vector<Row> general_rows(const CountdownOptions& options, bool held_out);
 
 // Measures of a completion, from its text and the row's columns.
 
@@ -127,7 +138,8 @@ std::vector<Row> countdown_rows(const CountdownOptions& options, bool held_out);
 bool evaluate_expression(std::string_view text, int64_t& value, std::vector<int64_t>& numbers);
 
 namespace rewards {
-/// 1 when the one <answer> holds an expression that uses each number once and equals the target, else 0.
+/// 1 when the one <answer> holds an expression that uses each number once and equals the target, else 0. Rows with a
+/// column `answer` (general questions): 1 when it holds that.
 Reward countdown();
 /// 1 when the completion is <think> ... </think> <answer> ... </answer> with each tag once, and ended, else 0.
 Reward countdown_format();

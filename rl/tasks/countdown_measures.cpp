@@ -78,6 +78,12 @@ class Parser {
   size_t at_ = 0;
 };
 
+std::string_view trimmed(std::string_view text) {
+  while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
+  while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
+  return text;
+}
+
 std::optional<size_t> only_place(std::string_view text, std::string_view tag) {
   const size_t at = text.find(tag);
   if (at == std::string_view::npos || text.find(tag, at + tag.size()) != std::string_view::npos) return std::nullopt;
@@ -155,6 +161,7 @@ bool evaluate_expression(std::string_view text, int64_t& value, std::vector<int6
 Reward rewards::countdown() {
   return [](const Sample& s) {
     const auto answer = answer_of(s.completion);
+    if (const auto expected = s.row.find_column("answer")) return answer && trimmed(*answer) == *expected ? 1.0f : 0.0f;
     int64_t value = 0;
     std::vector<int64_t> used;
     if (!answer || !evaluate_expression(*answer, value, used)) return 0.0f;
@@ -167,9 +174,7 @@ Reward rewards::countdown() {
 
 Reward rewards::countdown_format() {
   return [](const Sample& s) {
-    std::string_view text = s.completion;
-    while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
-    while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
+    const std::string_view text = trimmed(s.completion);
     if (!s.finished || !text.starts_with("<think>") || !text.ends_with("</answer>")) return 0.0f;
     const auto think = only_place(text, "<think>"), end_think = only_place(text, "</think>");
     const auto answer = only_place(text, "<answer>"), end_answer = only_place(text, "</answer>");

@@ -10,6 +10,7 @@
 
 #include "../../models/text/tokenizer.h"
 #include "../../rl/datasets.h"
+#include "../../rl/tasks/general_questions.h"
 #include "../../runtime/error.h"
 #include "../temp_dir.h"
 
@@ -171,6 +172,53 @@ TEST(Countdown, FilesAreAFunctionOfTheSeed) {
   for (const Row& row : corpus.rows()) EXPECT_EQ(tokenizer->decode(tokenizer->encode(row.text)), row.text);
 }
 
+TEST(Countdown, GeneralQuestionsStandBesideTheProblems) {
+  EXPECT_EQ(general_prompt({GeneralKind::sort, {9, 3, 6}, 0}), "<bos> sort 9 3 6");
+  EXPECT_EQ(general_answer({GeneralKind::sort, {9, 3, 6, 3}, 0}), "3 3 6 9");
+  EXPECT_EQ(general_answer({GeneralKind::reverse, {9, 3, 6}, 1}), "6 3 9");
+  EXPECT_EQ(general_answer({GeneralKind::largest, {2, 3, 6, 1}, 1}), "6");
+
+  CountdownOptions options;
+  options.documents = 2000;
+  options.train_prompts = options.held_out_prompts = 10;
+  options.general = 0.25;
+  options.general_right = 1;
+  options.general_train = 300;
+  options.general_held_out = 50;
+  const testing::TempDir dir;
+  write_countdown(options, dir.path());
+  const auto tokenizer = text::Tokenizer::load(dir.path());
+  EXPECT_EQ(tokenizer->vocab_size(), 88);
+  const auto corpus = TextDataset::from_file(dir / "corpus.jsonl");
+  std::set<std::string> documents;
+  int general = 0;
+  for (const Row& row : corpus.rows()) {
+    EXPECT_EQ(tokenizer->decode(tokenizer->encode(row.text)), row.text);
+    documents.insert(row.text);
+    general += row.text.find("use") == std::string::npos && row.text.find("用") == std::string::npos;
+  }
+  EXPECT_NEAR(general, 500, 60) << "three standard deviations";
+
+  const auto held_out = PromptDataset::from_jsonl(dir / "general_held_out.jsonl");
+  EXPECT_EQ(held_out.size(), 50);
+  std::set<std::string> questions;
+  for (const Row& row : held_out.rows()) {
+    EXPECT_TRUE(questions.insert(row.prompt).second);
+    EXPECT_FALSE(documents.contains(row.prompt + " " + row.column("completion") + " <eos>")) << "held out";
+  }
+  const auto train = SftDataset::from_jsonl(dir / "general_train.jsonl");
+  EXPECT_EQ(train.size(), 300);
+  for (const Row& row : train.rows()) {
+    EXPECT_FALSE(questions.contains(row.prompt));
+    const Sample right{.row = row, .prompt = row.prompt, .completion = row.completion};
+    EXPECT_EQ(rewards::countdown()(right), 1);
+    EXPECT_EQ(rewards::countdown_format()(right), 1);
+    EXPECT_TRUE(std::isnan(rewards::countdown_language()(right))) << "no words, no language";
+    const Sample wrong{.row = row, .prompt = row.prompt, .completion = "<answer> 1 1 </answer>"};
+    EXPECT_EQ(rewards::countdown()(wrong), 0);
+  }
+}
+
 TEST(Countdown, ImpossibleSettingsAreErrors) {
   const auto error = [](auto&& change) {
     CountdownOptions o;
@@ -182,6 +230,7 @@ TEST(Countdown, ImpossibleSettingsAreErrors) {
     }
     return std::string("no error");
   };
+  EXPECT_NE(error([](auto& o) { o.general = -1; }).find("general is a probability"), std::string::npos);
   EXPECT_NE(error([](auto& o) { o.slip = 2; }).find("slip is a probability"), std::string::npos);
   EXPECT_NE(error([](auto& o) { o.goes_on_least = 0.95; }).find("exceeds goes_on_most"), std::string::npos);
   EXPECT_NE(error([](auto& o) { o.smallest_target = 100; }).find("smallest_target"), std::string::npos);
