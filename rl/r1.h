@@ -23,11 +23,27 @@
 //   higher = "eval-zero:pass@1"      # stage:figure, from the stage's result.json
 //   lower = "eval-base:pass@1"
 //
+// Seeds: with `seeds = 3` (or a list) at the top of the file, or --seeds 3, the chain is run once for each seed, in
+// output_dir/seed-N/STAGE. Stages before the one that `seeds_from` names are run once, for all of them, in
+// output_dir/STAGE. Seed 1 is the recipe as it is written; seed N adds 1000 (N - 1) to every seed in it. Seed 1 alone
+// stands in output_dir itself. Tables then give the mean over seeds and its standard deviation, and each seed's figure.
+//
 // A finding counts as reproduced when the difference exceeds two of its standard errors. Where both figures are of
 // evaluations on the same questions, these are compared question by question; else the error is that of two independent
-// figures.
+// figures. Over several seeds the difference is the mean of the seeds' differences, and both the seeds and the
+// questions are samples of what might have been. Its error therefore has two parts (the min F' of Clark 1973, J. Verbal
+// Learning and Verbal Behavior 12):
+//
+//   error^2 = (error over seeds, of the seeds' differences)^2 + (error over questions, of their means over seeds)^2
+//
+// The scatter of single answers is in both parts, so that the error is rather too large than too small. Few seeds tell
+// their own scatter badly: of three, a mean lies two such errors off one time in five, not in twenty. So instead of
+// two, the errors needed are the quantile of Student's t with that probability (95.45 %), with (seeds - 1) (error /
+// error over seeds)^4 degrees of freedom (Welch and Satterthwaite, the questions being many): 4.5 where all scatter is
+// that of three seeds, 2 where the questions' prevails.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -40,18 +56,41 @@ struct RecipeOptions {
   std::string path;                                            // the TOML file
   std::string output_dir;                                      // instead of the file's
   std::vector<std::pair<std::string, std::string>> overrides;  // {"zero.max_steps", "20"}
+  std::vector<int64_t> seeds;                                  // instead of the file's; empty: those
 };
 
-enum class Verdict { reproduced, within_error, not_reproduced };
+/// 1 to `count`: what `seeds = count` means. Error unless it is positive.
+std::vector<int64_t> first_seeds(int64_t count);
 
-struct Finding {
-  std::string text;
-  double higher = 0, lower = 0, standard_error = 0;  // of the difference
+enum class Verdict { reproduced, within_error, not_reproduced };
+const char* name_of(Verdict verdict);
+
+/// What one seed alone shows.
+struct SeedFinding {
+  int64_t seed = 1;
+  double higher = 0, lower = 0, standard_error = 0;
   Verdict verdict = Verdict::not_reproduced;
 };
 
+struct Finding {
+  std::string text;
+  double higher = 0, lower = 0;  // means over seeds
+  double standard_error = 0;     // of the difference
+  double errors_needed = 2;      // standard errors that the difference has to exceed
+  Verdict verdict = Verdict::not_reproduced;
+  std::vector<SeedFinding> seeds;
+
+  int64_t seeds_alone() const;  // that reproduce it by themselves
+};
+
 /// The verdict on `higher - lower`.
-Verdict judge(double higher, double lower, double standard_error);
+Verdict judge(double higher, double lower, double standard_error, double errors_needed = 2);
+
+/// The error of the mean of the seeds' differences, and how many of it the mean has to exceed.
+struct DifferenceError {
+  double standard_error = 0, errors_needed = 2;
+};
+DifferenceError error_over_seeds(const std::vector<double>& differences, double questions_error);
 
 struct RecipeResult {
   std::vector<Finding> findings;
@@ -59,8 +98,8 @@ struct RecipeResult {
 };
 
 /// All settings of all stages are checked before the first one runs. Writes results.json and report.html in the output
-/// folder, and in each stage's folder what its job writes and result.json. Throws Error "interrupted" when control.stop
-/// was set; the next call goes on.
+/// folder whenever a seed is through, and in each stage's folder what its job writes and result.json. Throws Error
+/// "interrupted" when control.stop was set; the next call goes on.
 RecipeResult run_recipe(const RecipeOptions& options, RunControl control = {});
 
 }  // namespace tenon::rl

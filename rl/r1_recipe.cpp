@@ -1,6 +1,7 @@
 #include "r1_recipe.h"
 
 #include <algorithm>
+#include <numeric>
 #include <set>
 
 #include "../runtime/check.h"
@@ -11,14 +12,17 @@
 namespace tenon::rl {
 namespace {
 
+constexpr int64_t kMostSeeds = 1000000;
+
 class Reader {
  public:
   Reader(const RecipeOptions& options, Recipe& recipe) : options_(options), where_(options.path), recipe_(recipe) {}
 
   void read() {
-    toml::table file = parse_toml(read_file(where_), where_);
-    static const std::vector<std::string> kKnown{"title",  "output_dir", "defaults", "stage",
-                                                 "labels", "table",      "finding"};
+    const std::string source = read_file(where_);
+    toml::table file = parse_toml(source, where_);
+    static const std::vector<std::string> kKnown{"title", "output_dir", "seeds", "seeds_from", "defaults",
+                                                 "stage", "labels",     "table", "finding"};
     for (const auto& [key, node] : file) {
       const std::string name(key.str());
       if (std::find(kKnown.begin(), kKnown.end(), name) != kKnown.end()) continue;
@@ -29,6 +33,15 @@ class Reader {
     recipe_.title = text(file, "title", "Recipe");
     recipe_.output_dir = options_.output_dir.empty() ? text(file, "output_dir", "") : options_.output_dir;
     check(!recipe_.output_dir.empty(), "{}: the recipe names no output_dir", where_);
+    const std::vector<int64_t> seeds = options_.seeds.empty() ? seeds_of(file) : options_.seeds;
+    for (size_t i = 0; i < seeds.size(); ++i) {
+      check(seeds[i] >= 1 && seeds[i] <= kMostSeeds, "{}: seeds are numbers from 1 to {}, got {}", where_, kMostSeeds,
+            seeds[i]);
+      check(std::find(seeds.begin(), seeds.begin() + static_cast<std::ptrdiff_t>(i), seeds[i]) ==
+                seeds.begin() + static_cast<std::ptrdiff_t>(i),
+            "{}: seed {} is named twice", where_, seeds[i]);
+    }
+    seeds_from_ = text(file, "seeds_from", "");
     if (const toml::node* defaults = file.get("defaults")) {
       check(defaults->is_table(), "{}: [defaults] holds a table for each kind", place_of(*defaults, where_));
       for (const auto& [key, node] : *defaults->as_table()) {
@@ -37,10 +50,11 @@ class Reader {
               "{}: [defaults.{}] is for no kind of stage", place_of(node, where_), key.str());
         check(node.is_table(), "{}: defaults.{} must be a table", place_of(node, where_), key.str());
       }
-      defaults_ = *defaults->as_table();
     }
-    for (toml::table* stage : tables(file, "stage")) read_stage(*stage);
-    check(!recipe_.stages.empty(), "{}: the recipe has no stages ([[stage]])", where_);
+    for (const int64_t seed : seeds) {
+      toml::table own = parse_toml(source, where_);  // its ${stage} become folders of this seed; a copy has no lines
+      read_run(own, seed, seeds.size() == 1 && seed == 1);
+    }
     for (const auto& [name, value] : options_.overrides) {
       check(used_.count(name) > 0, "--{}: the recipe has no stage '{}'", name, name.substr(0, name.find('.')));
     }
@@ -50,6 +64,40 @@ class Reader {
   }
 
  private:
+  // `seeds = 3` means seeds 1 to 3.
+  std::vector<int64_t> seeds_of(const toml::table& file) const {
+    const toml::node* node = file.get("seeds");
+    if (!node) return {1};
+    if (node->is_integer()) {
+      const int64_t count = *node->value<int64_t>();
+      check(count >= 1 && count <= kMostSeeds, "{}: seeds is a number of seeds or a list of them, got {}",
+            place_of(*node, where_), count);
+      return first_seeds(count);
+    }
+    std::vector<int64_t> out;
+    check(node->is_array() && !node->as_array()->empty(), "{}: seeds is a number of seeds or a list of them",
+          place_of(*node, where_));
+    for (const toml::node& item : *node->as_array()) {
+      check(item.is_integer(), "{}: seeds is a number of seeds or a list of them", place_of(item, where_));
+      out.push_back(*item.value<int64_t>());
+    }
+    return out;
+  }
+
+  // Seed 1 alone stands in output_dir itself.
+  void read_run(toml::table& file, int64_t seed, bool alone) {
+    recipe_.runs.push_back({.seed = seed, .stages = {}});
+    folder_ = alone ? recipe_.output_dir : recipe_.output_dir + "/seed-" + std::to_string(seed);
+    shared_ = !seeds_from_.empty();
+    defaults_ = file["defaults"].as_table();
+    for (toml::table* stage : tables(file, "stage")) read_stage(*stage);
+    check(!stages().empty(), "{}: the recipe has no stages ([[stage]])", where_);
+    check(!shared_, "{}: seeds_from names '{}', which is no stage (there are {})", where_, seeds_from_, stage_names());
+  }
+
+  std::vector<Stage>& stages() { return recipe_.runs.back().stages; }
+  const std::vector<Stage>& stages() const { return recipe_.runs.back().stages; }
+
   std::string text(const toml::table& t, const char* key, const char* otherwise) const {
     const toml::node* node = t.get(key);
     if (!node) {
@@ -85,7 +133,7 @@ class Reader {
   }
 
   const Stage* find_stage(std::string_view name) const {
-    for (const Stage& s : recipe_.stages) {
+    for (const Stage& s : stages()) {
       if (s.name == name) return &s;
     }
     return nullptr;
@@ -93,7 +141,7 @@ class Reader {
 
   std::string stage_names() const {
     std::string out;
-    for (const Stage& s : recipe_.stages) out += (out.empty() ? "" : ", ") + s.name;
+    for (const Stage& s : stages()) out += (out.empty() ? "" : ", ") + s.name;
     return out.empty() ? "none" : out;
   }
 
@@ -130,6 +178,7 @@ class Reader {
       check(!models.empty(), "{}: 'models' is empty", place_of(*table.get("models"), where_));
     }
     expand(table);
+    if (name == seeds_from_) shared_ = false;
     if (models.empty()) {
       add_stage(table, name, name, kind, "");
       return;
@@ -148,13 +197,14 @@ class Reader {
     stage.name = name;
     stage.group = group;
     stage.model = model;
-    stage.folder = recipe_.output_dir + "/" + name;
+    stage.shared = shared_;
+    stage.folder = (shared_ ? recipe_.output_dir : folder_) + "/" + name;
     try {
       stage.job = make_job(kind);
     } catch (const Error& e) {
       fail("{}: {}", place_of(table, where_), e.what());
     }
-    if (toml::node* defaults = defaults_.get(kind)) {
+    if (toml::node* defaults = defaults_ ? defaults_->get(kind) : nullptr) {
       expand(*defaults);
       apply_toml(*stage.job, *defaults->as_table(), where_);
     }
@@ -168,12 +218,24 @@ class Reader {
     }
     if (!model.empty()) stage.job->settings().set("model", find_stage(model)->folder + "/model", where_);
     stage.job->set_output_dir(stage.folder);
+    if (!shared_) shift_seed(stage.job->settings(), recipe_.runs.back().seed);
     try {
       stage.job->settings().validate();
     } catch (const Error& e) {
       fail("{}: stage '{}': {}", where_, name, e.what());
     }
-    recipe_.stages.push_back(std::move(stage));
+    stages().push_back(std::move(stage));
+  }
+
+  // Seed 1 is the recipe as it is written. Stages of a recipe have seeds of their own, small numbers mostly, which a
+  // step of a thousand keeps apart.
+  static void shift_seed(Settings& settings, int64_t seed) {
+    for (const SettingField& field : settings.fields()) {
+      if (field.name != "seed") continue;
+      auto* const* value = std::get_if<uint64_t*>(&field.target);
+      check(value != nullptr, "{} is no seed: it is {}", field.full_name(), field.type());
+      **value += 1000 * static_cast<uint64_t>(seed - 1);
+    }
   }
 
   void read_labels(const toml::table& file) {
@@ -190,8 +252,7 @@ class Reader {
   void read_table(const toml::table& t) {
     known(t, {"title", "eval", "columns"});
     RecipeTable table{text(t, "title", ""), text(t, "eval", nullptr), texts(t, "columns")};
-    check(std::any_of(recipe_.stages.begin(), recipe_.stages.end(),
-                      [&](const Stage& s) { return s.group == table.eval; }),
+    check(std::any_of(stages().begin(), stages().end(), [&](const Stage& s) { return s.group == table.eval; }),
           "{}: '{}' is no stage (there are {})", place_of(t, where_), table.eval, stage_names());
     check(!table.columns.empty(), "{}: the table has no columns", place_of(t, where_));
     recipe_.tables.push_back(std::move(table));
@@ -220,11 +281,20 @@ class Reader {
   const RecipeOptions& options_;
   const std::string& where_;
   Recipe& recipe_;
-  toml::table defaults_;
+  std::string seeds_from_, folder_;  // of the run under way
+  bool shared_ = false;
+  toml::table* defaults_ = nullptr;
   std::set<std::string> used_;  // overrides that found their stage
 };
 
 }  // namespace
+
+std::vector<int64_t> first_seeds(int64_t count) {
+  check(count >= 1 && count <= kMostSeeds, "seeds: a number from 1 to {} is needed, got {}", kMostSeeds, count);
+  std::vector<int64_t> out(static_cast<size_t>(count));
+  std::iota(out.begin(), out.end(), int64_t{1});
+  return out;
+}
 
 const std::string& Recipe::label(const std::string& model) const {
   for (const auto& [name, text] : labels) {

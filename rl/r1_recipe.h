@@ -15,7 +15,14 @@ struct Stage {
   std::string name, group;  // group: the name in the file, where `models` made several of it
   std::string model;        // the model that it evaluates, of `models`
   std::string folder;
+  bool shared = false;  // by all seeds: it stands before seeds_from
   std::unique_ptr<Job> job;
+};
+
+/// The chain for one seed. Shared stages are in the list of every seed, with the same folder.
+struct RecipeRun {
+  int64_t seed = 1;
+  std::vector<Stage> stages;
 };
 
 struct RecipeTable {
@@ -30,11 +37,12 @@ struct RecipeFinding {
 
 struct Recipe {
   std::string title, output_dir;
-  std::vector<Stage> stages;
+  std::vector<RecipeRun> runs;  // one a seed; all have the same stages
   std::vector<std::pair<std::string, std::string>> labels;
   std::vector<RecipeTable> tables;
   std::vector<RecipeFinding> findings;
 
+  const std::vector<Stage>& stages() const { return runs.front().stages; }
   const std::string& label(const std::string& model) const;
 };
 

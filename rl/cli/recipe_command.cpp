@@ -1,4 +1,4 @@
-// tenon r1 RECIPE.toml [--output_dir DIR] [--STAGE.SETTING value ...]
+// tenon r1 RECIPE.toml [--output_dir DIR] [--seeds N] [--STAGE.SETTING value ...]
 #include <memory>
 
 #include "../r1.h"
@@ -35,9 +35,14 @@ void add_recipe_command(CLI::App& app) {
       app.add_subcommand("r1", "run the stages of a recipe in order, going on where an earlier run ended");
   command->add_option("recipe", options->path, "the recipe, for example rl/recipes/r1-miniature.toml")->required();
   command->add_option("--output_dir,--output-dir", options->output_dir, "folder of the run, instead of the recipe's");
+  command
+      ->add_option("--seeds", options->seeds,
+                   "run the chain once for each of so many seeds; or a list, as in 4,5,6; instead of the recipe's")
+      ->delimiter(',');
   command->allow_extras();
   command->footer("Settings of a stage can be given as --STAGE.SETTING value.");
   command->callback([options, command] {
+    if (options->seeds.size() == 1) options->seeds = rl::first_seeds(options->seeds[0]);
     options->overrides = overrides_from(command->remaining());
     catch_signals();
     rl::Progress progress = console_progress();

@@ -1,5 +1,5 @@
 // A training process is killed at random moments, again and again, and resumed until it ends: weights and metrics are
-// those of a run left alone.
+// those of a run left alone. The same for a recipe that runs over two seeds.
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <spawn.h>
@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "../../rl/grpo.h"
+#include "../../rl/r1.h"
 #include "../../runtime/random.h"
 #include "../temp_dir.h"
 #include "tiny.h"
@@ -55,9 +56,81 @@ TEST(Kill, Child) {
   train(dir);
 }
 
-pid_t start_child(const std::string& dir) {
+constexpr const char* kRecipe = R"(
+seeds = 2
+seeds_from = "base"
+[[stage]]
+name = "task"
+kind = "countdown"
+documents = 100
+train_prompts = 20
+held_out_prompts = 4
+[[stage]]
+name = "base"
+kind = "pretrain"
+tokenizer = "${task}"
+data.path = "${task}/corpus.jsonl"
+train_batch_size = 8
+max_length = 48
+max_steps = 8
+save_steps = 1
+save_total_limit = 2
+initializer = "fan_in"
+append_eos = false
+learning_rate = 1e-2
+tensorboard = false
+[stage.model_config]
+architectures = ["LlamaForCausalLM"]
+model_type = "llama"
+hidden_size = 16
+num_hidden_layers = 1
+num_attention_heads = 2
+num_key_value_heads = 1
+head_dim = 8
+intermediate_size = 32
+max_position_embeddings = 128
+[[stage]]
+name = "rl"
+kind = "grpo"
+model = "${base}/model"
+data.path = "${task}/train.jsonl"
+reward_funcs = ["contains:<think>"]
+num_generations = 4
+generation_batch_size = 16
+max_completion_length = 8
+max_steps = 4
+save_steps = 1
+save_total_limit = 2
+learning_rate = 1e-3
+tensorboard = false
+[[stage]]
+name = "eval"
+kind = "eval"
+models = ["base", "rl"]
+data.path = "${task}/held_out.jsonl"
+correct = "contains:<think>"
+max_new_tokens = 8
+[[finding]]
+text = "RL raises the reward"
+higher = "eval-rl:pass@1"
+lower = "eval-base:pass@1"
+)";
+
+RecipeResult run_small_recipe(const std::string& dir) {
+  std::filesystem::create_directories(dir);
+  write_text(dir + "/recipe.toml", kRecipe);
+  return run_recipe({.path = dir + "/recipe.toml", .output_dir = dir + "/run"});
+}
+
+TEST(Kill, RecipeChild) {
+  const char* dir = std::getenv(kFolder);
+  if (!dir) GTEST_SKIP() << "is run by Kill.ARecipeOverSeedsGoesOn";
+  run_small_recipe(dir);
+}
+
+pid_t start_child(const std::string& test, const std::string& dir) {
   setenv(kFolder, dir.c_str(), 1);
-  std::string filter = "--gtest_filter=Kill.Child", brief = "--gtest_brief=1";
+  std::string filter = "--gtest_filter=Kill." + test, brief = "--gtest_brief=1";
   const std::string self = std::filesystem::read_symlink("/proc/self/exe");
   char* arguments[] = {const_cast<char*>(self.c_str()), filter.data(), brief.data(), nullptr};
   pid_t pid = 0;
@@ -71,13 +144,12 @@ pid_t start_child(const std::string& dir) {
   return pid;
 }
 
-TEST(Kill, ResumesToTheSameResult) {
-  TempDir dir;
-  train(dir / "whole");
+// Starts and kills `test` in `dir` until it comes to its end; how often it was killed.
+int kill_until_done(const std::string& test, const std::string& dir) {
   int killed = 0;
   Rng rng(5);
   for (int attempt = 0; attempt < 200; ++attempt) {
-    const pid_t pid = start_child(dir / "killed");
+    const pid_t pid = start_child(test, dir);
     // A little longer each time, so that it comes to an end on a slow machine too.
     const auto until =
         std::chrono::steady_clock::now() + std::chrono::milliseconds(30 + rng.below(60) + attempt * attempt);
@@ -90,12 +162,18 @@ TEST(Kill, ResumesToTheSameResult) {
       waitpid(pid, &status, 0);
     }
     if (WIFEXITED(status)) {
-      ASSERT_EQ(WEXITSTATUS(status), 0);
+      EXPECT_EQ(WEXITSTATUS(status), 0);
       break;
     }
     ++killed;
   }
-  EXPECT_GE(killed, 3);
+  return killed;
+}
+
+TEST(Kill, ResumesToTheSameResult) {
+  TempDir dir;
+  train(dir / "whole");
+  EXPECT_GE(kill_until_done("Child", dir / "killed"), 3);
   models::Model whole = models::load(dir / "whole/checkpoint-24"), resumed = models::load(dir / "killed/checkpoint-24");
   EXPECT_EQ(weights_of(whole), weights_of(resumed));
   for (const auto& entry : std::filesystem::directory_iterator(dir / "killed"))  // what the killed left behind is gone
@@ -105,6 +183,27 @@ TEST(Kill, ResumesToTheSameResult) {
   for (size_t i = 0; i < a.size(); ++i) {
     EXPECT_EQ(a[i].step, b[i].step);
     EXPECT_EQ(a[i].values, b[i].values) << "step " << a[i].step;
+  }
+}
+
+TEST(Kill, ARecipeOverSeedsGoesOn) {
+  TempDir dir;
+  const RecipeResult whole = run_small_recipe(dir / "whole");
+  EXPECT_GE(kill_until_done("RecipeChild", dir / "killed"), 3);
+  const RecipeResult resumed = run_small_recipe(dir / "killed");  // nothing is left to do
+  ASSERT_EQ(whole.findings.size(), 1u);
+  ASSERT_EQ(whole.findings[0].seeds.size(), 2u);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(whole.findings[0].seeds[i].higher, resumed.findings[0].seeds[i].higher);
+    EXPECT_EQ(whole.findings[0].seeds[i].lower, resumed.findings[0].seeds[i].lower);
+  }
+  for (const char* seed : {"seed-1", "seed-2"}) {
+    const std::string model = std::string("/run/") + seed + "/rl/model/model.safetensors";
+    EXPECT_EQ(read_text(dir / "whole" + model), read_text(dir / "killed" + model)) << seed;
+    const std::string run = std::string("/run/") + seed + "/rl";
+    const auto a = timeless_metrics(dir / "whole" + run), b = timeless_metrics(dir / "killed" + run);
+    ASSERT_EQ(a.size(), b.size()) << seed;
+    for (size_t i = 0; i < a.size(); ++i) EXPECT_EQ(a[i].values, b[i].values) << seed << ", step " << a[i].step;
   }
 }
 

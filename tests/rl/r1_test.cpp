@@ -46,16 +46,16 @@ TEST_F(RecipeFile, StagesSettingsAndReferences) {
            "[[finding]]\ntext = 't'\nhigher = 'eval-base:pass@1'\nlower = 'eval-base:cons@8'\n"),
        .output_dir = "",
        .overrides = {{"eval.temperature", "0.25"}, {"base.seed", "9"}}});
-  ASSERT_EQ(r.stages.size(), 3u);
-  EXPECT_EQ(r.stages[2].name, "eval-base");
+  ASSERT_EQ(r.stages().size(), 3u);
+  EXPECT_EQ(r.stages()[2].name, "eval-base");
   EXPECT_EQ(r.label("base"), "Base");
-  const std::string eval = r.stages[2].job->settings().to_toml();
+  const std::string eval = r.stages()[2].job->settings().to_toml();
   EXPECT_NE(eval.find("model = \"out/base/model\""), std::string::npos) << eval;
   EXPECT_NE(eval.find("path = \"out/task/held_out.jsonl\""), std::string::npos);
   EXPECT_NE(eval.find("num_samples = 8"), std::string::npos) << "a default of the kind";
   EXPECT_NE(eval.find("temperature = 0.25"), std::string::npos) << "an override";
   EXPECT_NE(eval.find("output_dir = \"out/eval-base\""), std::string::npos);
-  EXPECT_NE(r.stages[1].job->settings().to_toml().find("seed = 9"), std::string::npos);
+  EXPECT_NE(r.stages()[1].job->settings().to_toml().find("seed = 9"), std::string::npos);
 }
 
 TEST_F(RecipeFile, MistakesNameTheirLine) {
@@ -87,7 +87,7 @@ TEST_F(RecipeFile, MistakesNameTheirLine) {
 TEST_F(RecipeFile, TheMiniatureReads) {
   const std::string path = testing::source_dir() + "/rl/recipes/r1-miniature.toml";
   const Recipe r = read_recipe({.path = path, .output_dir = dir.path(), .overrides = {}});
-  EXPECT_GT(r.stages.size(), 20u);
+  EXPECT_GT(r.stages().size(), 20u);
   EXPECT_EQ(r.tables.size(), 2u);
   EXPECT_GE(r.findings.size(), 6u);
 }
@@ -114,13 +114,6 @@ TEST_F(RecipeFile, AStageWhoseResultIsThereIsSkipped) {
   EXPECT_NE(said.find("with other settings"), std::string::npos) << said;
   EXPECT_TRUE(std::filesystem::exists(dir / "run/results.json"));
   EXPECT_TRUE(std::filesystem::exists(dir / "run/report.html"));
-}
-
-TEST(Findings, ClearWithinErrorAndNot) {
-  EXPECT_EQ(judge(0.6, 0.4, 0.05), Verdict::reproduced);
-  EXPECT_EQ(judge(0.45, 0.4, 0.05), Verdict::within_error);
-  EXPECT_EQ(judge(0.4, 0.45, 0.05), Verdict::not_reproduced);
-  EXPECT_EQ(judge(0.4, 0.4, 0), Verdict::not_reproduced);
 }
 
 }  // namespace
