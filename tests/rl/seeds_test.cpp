@@ -60,7 +60,7 @@ TEST_F(Seeds, EachHasItsFoldersAndSeeds) {
   EXPECT_EQ(setting(third[1], "pretrain.seed"), "2007");
   EXPECT_EQ(setting(third[1], "tokenizer"), "\"out/task\"");
   EXPECT_EQ(setting(third[2], "model"), "\"out/seed-3/base/model\"");
-  EXPECT_EQ(setting(third[2], "data.path"), "\"out/task/held_out.jsonl\"");
+  EXPECT_EQ(setting(third[2], "data.path"), "[\"out/task/held_out.jsonl\"]");
   EXPECT_EQ(setting(third[2], "eval.seed"), "2042");
 
   EXPECT_EQ(read(text).runs[0].stages[1].folder, "out/base") << "one seed stands in output_dir itself";
