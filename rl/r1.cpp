@@ -167,6 +167,10 @@ RecipeResult run_recipe(const RecipeOptions& options, RunControl control) {
     }
     results.push_back(std::move(of_run));
     outcome = conclude(recipe, results);
+    if (control.progress && recipe.runs.size() > 1) {
+      control.progress->message(fmt::format("seed {} is through, {} of {}; {}/report.html tells of the seeds so far",
+                                            run.seed, results.size(), recipe.runs.size(), recipe.output_dir));
+    }
   }
   return outcome;
 }

@@ -51,7 +51,7 @@ TEST_F(RecipeFile, StagesSettingsAndReferences) {
   EXPECT_EQ(r.label("base"), "Base");
   const std::string eval = r.stages()[2].job->settings().to_toml();
   EXPECT_NE(eval.find("model = \"out/base/model\""), std::string::npos) << eval;
-  EXPECT_NE(eval.find("path = \"out/task/held_out.jsonl\""), std::string::npos);
+  EXPECT_NE(eval.find("path = [\"out/task/held_out.jsonl\"]"), std::string::npos);
   EXPECT_NE(eval.find("num_samples = 8"), std::string::npos) << "a default of the kind";
   EXPECT_NE(eval.find("temperature = 0.25"), std::string::npos) << "an override";
   EXPECT_NE(eval.find("output_dir = \"out/eval-base\""), std::string::npos);
