@@ -88,7 +88,7 @@ TEST_F(RecipeFile, TheMiniatureReads) {
   const std::string path = testing::source_dir() + "/rl/recipes/r1-miniature.toml";
   const Recipe r = read_recipe({.path = path, .output_dir = dir.path(), .overrides = {}});
   EXPECT_GT(r.stages().size(), 20u);
-  EXPECT_EQ(r.tables.size(), 2u);
+  EXPECT_GE(r.tables.size(), 2u);
   EXPECT_GE(r.findings.size(), 6u);
 }
 
