@@ -56,6 +56,9 @@ function(tenon_add_floor name)
   list(FILTER kernels INCLUDE REGEX "^${PROJECT_SOURCE_DIR}/ops/cpu/")
   tenon_kernel_options(${kernels})
 
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/runtime/version.cpp PROPERTIES
+                              COMPILE_DEFINITIONS "TENON_VERSION=\"${PROJECT_VERSION}\"")
+
   add_library(tenon_${name} OBJECT ${sources})
   tenon_private_options(tenon_${name})
   target_link_libraries(tenon_${name} PRIVATE OpenMP::OpenMP_CXX DNNL::dnnl fmt::fmt PCRE2::pcre2-8 utf8proc::utf8proc)

@@ -17,4 +17,5 @@
 #include "storage.h"
 #include "tensor.h"
 #include "threads.h"
+#include "version.h"
 #include "workspace.h"

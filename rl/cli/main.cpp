@@ -52,6 +52,7 @@ int main(int argc, char** argv) {
   using namespace tenon;
   spin_briefly(argv);
   CLI::App app("Tenon trains reasoning models: pretraining, fine-tuning, GRPO, distillation, evaluation.", "tenon");
+  app.set_version_flag("--version", version());
   app.require_subcommand(1);
   std::string unused;
   app.add_option("--threads", unused, "threads to compute with (default: all); may stand anywhere");

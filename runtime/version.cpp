@@ -1,0 +1,7 @@
+#include "version.h"
+
+namespace tenon {
+
+const char* version() { return TENON_VERSION; }
+
+}  // namespace tenon
