@@ -5,6 +5,7 @@
 
 #include "../runtime/check.h"
 #include "../runtime/files.h"
+#include "../runtime/hash.h"
 #include "../runtime/json_lines.h"
 #include "../runtime/log.h"
 #include "../runtime/random.h"
@@ -61,6 +62,44 @@ void fill_columns(Row& row, const Json& object) {
     row.columns.emplace_back(key, value.is_string() ? value.get<std::string>() : dump(value));
   }
   row.columns_json = dump(object);
+}
+
+// `choices` and `answer` from columns of one choice each, in an order that the row's own texts decide: the right one
+// stands anywhere, and where it stands does not change with the rows around it.
+void mix_choices(Json& object, const std::vector<std::string>& columns, const std::string& where) {
+  std::vector<std::pair<std::string, bool>> choices;
+  uint64_t hash = fnv1a("");
+  for (const std::string& column : columns) {
+    check(object.contains(column) && !object[column].is_null(), "{}: no column '{}' (choice_columns); the row has {}",
+          where, column, names_of(object));
+    const Json& value = object[column];
+    choices.emplace_back(value.is_string() ? value.get<std::string>() : dump(value), choices.empty());
+    hash = fnv1a(choices.back().first, hash);
+  }
+  Rng rng(hash);
+  rng.shuffle(choices);
+  Json list = Json::array();
+  for (size_t i = 0; i < choices.size(); ++i) {
+    list.push_back(choices[i].first);
+    if (choices[i].second) object["answer"] = std::string(1, static_cast<char>('A' + i));
+  }
+  object["choices"] = std::move(list);
+}
+
+// The elements of a list on a line each; `letters`: with one each, where the first has none.
+std::string listed(const std::string& text, bool letters, const std::string& where, const std::string& column) {
+  const Json list = Json::parse(text, nullptr, false);
+  check(list.is_array(), "{}: column '{}' must be a list", where.empty() ? "row" : where, column);
+  std::string out;
+  for (size_t i = 0; i < list.size(); ++i) {
+    const std::string item = list[i].is_string() ? list[i].get<std::string>() : dump(list[i]);
+    const bool has_letter =
+        item.size() > 1 && item[0] == static_cast<char>('A' + i) && (item[1] == ')' || item[1] == '.');
+    out += i > 0 ? "\n" : "";
+    if (letters && !has_letter) out += std::string(1, static_cast<char>('A' + i)) + ". ";
+    out += item;
+  }
+  return out;
 }
 
 // The number for file `f` of a setting that has one for all files or one a file.
@@ -123,6 +162,7 @@ void RowReader::read(size_t f, Shape&& shape) {
       Json answer = object[options_.answer_column];
       object["answer"] = std::move(answer);
     }
+    if (!options_.choice_columns.empty()) mix_choices(object, options_.choice_columns, where);
     Row row;
     row.source = where;
     fill_columns(row, object);
@@ -225,10 +265,26 @@ void read_document(Row& row, const Json& object, const DatasetOptions& options, 
   row.columns_json.clear();
 }
 
+// What stands for {name} in a template.
+std::string filled(std::string name, const Row& row) {
+  for (const bool letters : {true, false}) {
+    const std::string_view form = letters ? ":choices" : ":lines";
+    if (!name.ends_with(form)) continue;
+    name.resize(name.size() - form.size());
+    return listed(row.column(name), letters, row.source, name);
+  }
+  if (!name.ends_with('?')) return row.column(name);
+  name.pop_back();
+  return std::string(row.find_column(name).value_or(""));
+}
+
 }  // namespace
 
 void DatasetOptions::validate() const {
   check(!skip_rows.empty() && !max_rows.empty(), "skip_rows and max_rows need a number");
+  check(choice_columns.empty() || (choice_columns.size() >= 2 && choice_columns.size() <= 10),
+        "choice_columns must name 2 to 10 columns, got {}", choice_columns.size());
+  check(choice_columns.empty() || answer_column.empty(), "choice_columns gives the answer, answer_column cannot too");
   for (const int64_t rows : skip_rows) check(rows >= 0, "skip_rows must not be negative, got {}", rows);
   for (const int64_t rows : max_rows) check(rows >= 0, "max_rows must not be negative, got {}", rows);
   check(system_prompt.empty() || chat || prompt_template.empty(),
@@ -334,7 +390,7 @@ std::string fill_template(const std::string& template_text, const Row& row) {
     } else if (c == '{') {
       const size_t end = template_text.find('}', i);
       check(end != std::string::npos, "the template '{}' has a brace that does not close", template_text);
-      out += row.column(template_text.substr(i + 1, end - i - 1));
+      out += filled(template_text.substr(i + 1, end - i - 1), row);
       i = end;
     } else {
       out += c;

@@ -5,7 +5,8 @@
 //   text         text: string; a file not ending in .jsonl is one document
 //
 // Files with other names for the same things are read by settings: `prompt_template` builds the prompt from columns
-// ("{Body} {Question}"), `answer_column` says which column holds the reference answer.
+// ("{Body} {Question}"), `answer_column` says which column holds the reference answer, `choice_columns` makes a
+// question with lettered choices of columns that hold one choice each.
 //
 // Several files make one dataset, their rows in the order of the files; epochs visit them mixed. `skip_rows` and
 // `max_rows` then hold for each file, or are one number a file, so that a mixture has the shares it is to have; a file
@@ -27,13 +28,14 @@ struct DatasetOptions {
   std::string completion_column = "completion";
   std::string messages_column = "messages";
   std::string text_column = "text";
-  std::string prompt_template;           // text with {column} in it; wins over prompt_column
-  std::string completion_template;       // the same for the completion
-  std::string answer_column;             // shown to rewards as `answer`
-  std::string system_prompt;             // put in front of a conversation
-  bool chat = false;                     // a prompt that is a string becomes a user message
-  std::vector<int64_t> skip_rows = {0};  // one for all files, or one a file
-  std::vector<int64_t> max_rows = {0};   // the same; 0: all
+  std::string prompt_template;              // text with {column} in it; wins over prompt_column
+  std::string completion_template;          // the same for the completion
+  std::string answer_column;                // shown to rewards as `answer`
+  std::vector<std::string> choice_columns;  // the right choice, then the wrong ones
+  std::string system_prompt;                // put in front of a conversation
+  bool chat = false;                        // a prompt that is a string becomes a user message
+  std::vector<int64_t> skip_rows = {0};     // one for all files, or one a file
+  std::vector<int64_t> max_rows = {0};      // the same; 0: all
   std::vector<std::string> decontaminate;
 
   void validate() const;
@@ -45,9 +47,13 @@ void describe(V& v, DatasetOptions& o) {
   v.field("completion_column", o.completion_column, "column with the completion to learn");
   v.field("messages_column", o.messages_column, "column with a whole conversation");
   v.field("text_column", o.text_column, "column with a document");
-  v.field("prompt_template", o.prompt_template, "builds the prompt from columns named in braces; {{ is a brace");
+  v.field(
+      "prompt_template", o.prompt_template,
+      "builds the prompt from columns named in braces, {options:choices} and {tests:lines} from lists; {{ is a brace");
   v.field("completion_template", o.completion_template, "builds the completion from columns named in braces");
   v.field("answer_column", o.answer_column, "column shown to the rewards as `answer`");
+  v.field("choice_columns", o.choice_columns,
+          "columns with one choice each, the right one first: become `choices`, mixed, and `answer`, a letter");
   v.field("system_prompt", o.system_prompt, "system message put in front of conversations");
   v.field("chat", o.chat, "turn a plain prompt into a user message, rendered with the model's chat template");
   v.field("skip_rows", o.skip_rows, "rows left out at the start of each file; a number, or one a file");
@@ -116,7 +122,9 @@ class TextDataset : public Dataset {
 /// assistant's turn. Error when the row is a conversation and the model has no template.
 std::string prompt_text(const Row& row, const text::ChatTemplate* chat_template);
 
-/// `template_text` with each {column} replaced by the row's column.
+/// `template_text` with each {column} replaced by the row's column: {column?} by nothing where there is none,
+/// {column:lines} by the elements of a list on a line each, {column:choices} by these with a letter each ("A. 21")
+/// where they have none of their own.
 std::string fill_template(const std::string& template_text, const Row& row);
 
 /// A row made in a program: `columns` become its columns and columns_json.

@@ -7,6 +7,7 @@
 
 #include "../../runtime/error.h"
 #include "../../runtime/files.h"
+#include "../expect_error.h"
 #include "../temp_dir.h"
 #include "../test_data.h"
 
