@@ -87,6 +87,9 @@ class SettingCollector {
   std::vector<SettingField>& fields_;
 };
 
+/// A TOML document as JSON, for files that programs read.
+std::string toml_to_json(std::string_view text);
+
 class Settings {
  public:
   /// The fields of `options` under `section` ("" for the top of the file). `options` must outlive this object.
@@ -107,6 +110,8 @@ class Settings {
   void read_toml(const std::string& path);
   /// The same from text; `where` stands for the file in errors.
   void read_toml_text(std::string_view text, const std::string& where);
+  /// The same for what has not been set by now.
+  void read_defaults(std::string_view text, const std::string& where);
 
   /// One setting from its text; `name` alone or section.name. Lists are separated by commas. Error names the nearest
   /// setting.

@@ -14,6 +14,7 @@ namespace tenon::rl {
 struct SettingsToml {
   Settings& settings;
   const std::string& where;
+  bool defaults = false;  // what was set stays
 
   static std::string type_name(const toml::node& node) {
     switch (node.type()) {
@@ -78,6 +79,7 @@ struct SettingsToml {
   }
 
   void set(SettingField& f, const toml::node& node) const {
+    if (defaults && !f.set_at.empty()) return;
     if (!f.choice.names.empty()) {
       const auto v = node.value_exact<std::string>();
       const auto& names = f.choice.names;
@@ -143,6 +145,16 @@ void Settings::read_toml(const std::string& path) { read_toml_text(read_file(pat
 
 void Settings::read_toml_text(std::string_view text, const std::string& where) {
   apply_toml(*this, parse_toml(text, where), where);
+}
+
+void Settings::read_defaults(std::string_view text, const std::string& where) {
+  SettingsToml{*this, where, /*defaults=*/true}.table(parse_toml(text, where), "", {});
+}
+
+std::string toml_to_json(std::string_view text) {
+  std::ostringstream out;
+  out << toml::json_formatter(parse_toml(text, "settings"));
+  return out.str();
 }
 
 }  // namespace tenon::rl
