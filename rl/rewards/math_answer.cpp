@@ -167,6 +167,8 @@ std::optional<std::string> from_text(std::string_view response) {
 
 }  // namespace
 
+std::optional<std::string> boxed_answer(std::string_view text) { return last_box(text); }
+
 std::optional<std::string> extract_answer(std::string_view response) {
   const auto part = answer_part(response);
   if (!part) return std::nullopt;

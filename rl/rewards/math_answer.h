@@ -18,6 +18,9 @@ namespace tenon::rl {
 /// number. Nothing when there is none of these, or when the thinking does not end.
 std::optional<std::string> extract_answer(std::string_view response);
 
+/// What stands in the last \boxed or \fbox that is not empty; the inner one of boxes in boxes.
+std::optional<std::string> boxed_answer(std::string_view text);
+
 /// The answer of a reference solution: what is after its last ####, in its last \boxed, or all of it.
 std::string reference_answer(std::string_view reference);
 

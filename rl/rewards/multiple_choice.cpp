@@ -50,6 +50,54 @@ char right_choice(const Row& row) {
   return *letter;
 }
 
+// Full-width letters and signs as ASCII: "（Ｂ）。" -> "(B)."
+std::string narrow(std::string_view text) {
+  std::string out(text);
+  for (const auto& [from, to] : std::initializer_list<std::pair<const char*, const char*>>{{"（", "("},
+                                                                                           {"）", ")"},
+                                                                                           {"【", "["},
+                                                                                           {"】", "]"},
+                                                                                           {"：", ":"},
+                                                                                           {"。", "."},
+                                                                                           {"，", ","},
+                                                                                           {"、", "."},
+                                                                                           {"．", "."}})
+    replace_all(out, from, to);
+  for (char letter = 'A'; letter <= kLast; ++letter)
+    replace_all(out, std::string("\xEF\xBC") + static_cast<char>(0xA1 + letter - 'A'), std::string(1, letter));
+  return out;
+}
+
+// The letter behind the last phrase that gives an answer, in English or Chinese (C-Eval): "the answer is **C**, as",
+// "Answer: (B)", "答案是B。", "故选C", "正确选项为 D".
+std::optional<char> letter_after_phrase(std::string_view narrowed) {
+  std::string low(narrowed);
+  for (char& c : low)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  size_t last = 0;
+  std::optional<char> out;
+  for (const std::string_view phrase :
+       {"answer is", "answer:", "answer**:", "option is", "choice is", "答案是", "答案为", "答案:", "答案应为",
+        "答案应该是", "答案选", "选项是", "选项为", "选择", "应选", "故选", "本题选", "所以选", "因此选"}) {
+    for (size_t at = low.find(phrase); at != kNone; at = low.find(phrase, at + 1)) {
+      size_t i = at + phrase.size();
+      if (i < last) continue;
+      for (const std::string_view filler : {":", "option", "choice", "选项", "为"}) {
+        i = std::min(low.find_first_not_of(" *([$_:\n", i), low.size());
+        if (std::string_view(low).substr(i).starts_with(filler)) i += filler.size();
+      }
+      i = std::min(low.find_first_not_of(" *([$_:\n", i), low.size());
+      for (const std::string_view command : {"\\boxed{", "\\text{", "\\textbf{", "\\mathrm{"})
+        if (std::string_view(low).substr(i).starts_with(command)) i += command.size();
+      const bool alone = i + 1 >= low.size() || !std::isalnum(static_cast<unsigned char>(low[i + 1]));
+      if (i >= low.size() || !is_letter(narrowed[i]) || !alone) continue;
+      last = i;
+      out = narrowed[i];
+    }
+  }
+  return out;
+}
+
 // The last capital letter that stands alone, in brackets or at the end: "so it must be (C)", "... is C."
 std::optional<char> last_letter(std::string_view text) {
   const auto word = [&](size_t i) { return i < text.size() && std::isalnum(static_cast<unsigned char>(text[i])); };
@@ -65,13 +113,13 @@ std::optional<char> last_letter(std::string_view text) {
 }  // namespace
 
 std::optional<char> choice_letter(std::string_view answer) {
-  std::string text(answer);
+  std::string text = narrow(answer);
   for (const char* command : {"\\textbf", "\\text", "\\mathrm", "\\boxed"}) replace_all(text, command, "");
   std::string plain;
   for (const char c : text)
     if (std::string_view("{}$*_`\"'").find(c) == kNone) plain += c;
   plain = trimmed(plain);
-  for (const char* word : {"option", "choice", "answer"}) {  // "Option B", "the choice (b)"
+  for (const char* word : {"option", "choice", "answer", "选项", "答案"}) {  // "Option B", "the choice (b)"
     const size_t length = std::string_view(word).size();
     std::string low = plain;
     for (char& c : low) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
@@ -89,25 +137,32 @@ std::optional<char> choice_letter(std::string_view answer) {
   return alone || labels ? std::optional(letter) : std::nullopt;
 }
 
+std::optional<char> chosen_letter(const Sample& s) {
+  const auto part = answer_part(s.completion);
+  if (!part) return std::nullopt;
+  if (const auto box = boxed_answer(*part))
+    if (const auto letter = choice_letter(*box)) return letter;
+  const std::string text = narrow(*part);
+  if (const auto letter = letter_after_phrase(text)) return letter;
+  if (const auto answer = extract_answer(s.completion)) {
+    if (const auto letter = choice_letter(*answer)) return letter;
+    const std::vector<std::string> choices = choices_of(s.row);
+    size_t matches = 0, match = 0;
+    for (size_t i = 0; i < choices.size(); ++i) {
+      const std::string choice = without_letter(choices[i], i);
+      if (choice.empty() || !same_answer(choice, *answer)) continue;
+      ++matches;
+      match = i;
+    }
+    if (matches == 1) return static_cast<char>('A' + match);
+  }
+  return last_letter(text);
+}
+
 Reward multiple_choice() {
   return [](const Sample& s) {
     const char right = right_choice(s.row);
-    const auto answer = extract_answer(s.completion);
-    if (answer) {
-      if (const auto letter = choice_letter(*answer)) return *letter == right ? 1.0f : 0.0f;
-      const std::vector<std::string> choices = choices_of(s.row);
-      size_t matches = 0, match = 0;
-      for (size_t i = 0; i < choices.size(); ++i) {
-        const std::string choice = without_letter(choices[i], i);
-        if (choice.empty() || !same_answer(choice, *answer)) continue;
-        ++matches;
-        match = i;
-      }
-      if (matches == 1) return static_cast<char>('A' + match) == right ? 1.0f : 0.0f;
-    }
-    const auto part = answer_part(s.completion);
-    const auto letter = part ? last_letter(*part) : std::nullopt;
-    return letter && *letter == right ? 1.0f : 0.0f;
+    return chosen_letter(s) == right ? 1.0f : 0.0f;
   };
 }
 

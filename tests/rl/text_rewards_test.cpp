@@ -238,6 +238,22 @@ TEST(MultipleChoice, LettersHoweverWritten) {
   EXPECT_ERROR(reward("none of these", "A"), "names no choice");
 }
 
+TEST(MultipleChoice, PhrasesInEnglishAndChinese) {
+  const auto choice = [](const std::string& completion) {
+    const Row row = make_row("q", {{"answer", "B"}});
+    return rewards::chosen_letter({.row = row, .completion = completion});
+  };
+  for (const char* b :
+       {"The answer is B because A is too small and C is no number at all.", "Not A. **Answer:** B\n", "Answer: (B)",
+        "The correct option is **B**, not C.", "So the answer is $\\boxed{B}$. A was close.", "Answer:\n\nB) 21",
+        "A? No: \\boxed{\\text{B}}", "<think>答案是A</think>答案是B。", "因为 3+4=7，所以正确答案为（B）。", "故选：B",
+        "本题选B，而不选A", "设 $A$=3，则答案：Ｂ", "因此，应选 B 项。", "正确选项是B、21", "答案\n是什么？选择 B",
+        "综上所述，选项为【B】"})
+    EXPECT_EQ(choice(b), 'B') << b;
+  for (const char* none : {"The answer is Boston.", "答案是北京。", "<think>answer is B", "I cannot say."})
+    EXPECT_EQ(choice(none), std::nullopt) << none;
+}
+
 TEST(MultipleChoice, AquaRightAndWrong) {
   const auto path = testing::data_path("aqua/test.jsonl");
   if (!path) GTEST_SKIP() << "no test data";
