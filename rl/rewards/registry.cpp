@@ -9,10 +9,12 @@
 #include "code.h"
 #include "exec_reward.h"
 #include "format.h"
+#include "ifeval.h"
 #include "language_consistency.h"
 #include "length_rewards.h"
 #include "math_accuracy.h"
 #include "multiple_choice.h"
+#include "text_match.h"
 
 namespace tenon::rl::rewards {
 namespace {
@@ -79,6 +81,16 @@ constexpr Entry kRewards[] = {
      [](const RewardOptions&) { return batched(math_accuracy()); }},
     {"multiple_choice", "1 when the final answer names the choice in answer (B, or a number from 0); choices: options",
      [](const RewardOptions&) { return batched(multiple_choice()); }},
+    {"exact_match", "1 when the final words are one of the answers in answer, made plain as SQuAD and DROP do",
+     [](const RewardOptions&) { return batched(exact_match()); }},
+    {"f1", "DROP's F1 of the final words with the best of the answers in answer (and validated_answers)",
+     [](const RewardOptions&) { return batched(f1()); }},
+    {"ifeval", "1 when all instructions of instruction_id_list and kwargs are followed (IFEval, prompt-level strict)",
+     [](const RewardOptions&) { return batched(ifeval()); }},
+    {"ifeval_share", "the share of these instructions that are followed",
+     [](const RewardOptions&) { return batched(ifeval_share()); }},
+    {"ifeval_instructions", "as a measure of an evaluation: the share of all rows' instructions (instruction-level)",
+     [](const RewardOptions&) { return ifeval_instructions(); }},
     {"code",
      "the program passes the row's tests, run in a sandbox: test_cases, test_list, test and entry_point, tests, "
      "input_output, verification_info; language",
