@@ -1,26 +1,26 @@
 #include "evaluate.h"
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cmath>
-#include <cstdio>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <numeric>
+#include <span>
 
 #include "../runtime/check.h"
 #include "../runtime/files.h"
 #include "../runtime/hash.h"
+#include "eval_results.h"
 #include "rewards/math_answer.h"
+#include "rewards/multiple_choice.h"
+#include "rewards/text_match.h"
 
 namespace tenon::rl {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-std::string percent(const Estimate& e) {
-  char buffer[64];
-  std::snprintf(buffer, sizeof buffer, "%.3f ± %.3f", e.mean, e.standard_error);
-  return buffer;
-}
 
 // Of the rows' own texts, before any model's chat template, and the end of each.
 std::string fingerprint(const std::vector<const Row*>& rows) {
@@ -35,9 +35,24 @@ std::string fingerprint(const std::vector<const Row*>& rows) {
 
 bool is_correct(float value) { return value >= 0.5f; }  // false for NaN
 
+// The answer of a sample that is voted on; null where answers are not: programs and texts are seldom the same.
+using AnswerOf = std::string (*)(const Sample&);
+
+AnswerOf answer_for_vote(const std::string& correct) {
+  if (correct == "multiple_choice")
+    return [](const Sample& s) {
+      const auto letter = rewards::chosen_letter(s);
+      return letter ? std::string(1, *letter) : std::string();
+    };
+  if (correct == "exact_match" || correct == "f1")
+    return [](const Sample& s) { return rewards::plain_words_of(rewards::final_words(s.completion)); };
+  if (correct == "code" || correct.starts_with("ifeval")) return nullptr;
+  return [](const Sample& s) { return voted_answer(s.completion); };
+}
+
 // Whether the most frequent answer of a question is a correct one. An empty answer has no vote.
-bool vote(const std::vector<std::string>& answers, const std::vector<float>& correct) {
-  const std::vector<size_t> groups = vote_groups(answers);
+bool vote(std::span<const std::string> answers, std::span<const float> correct) {
+  const std::vector<size_t> groups = vote_groups({answers.begin(), answers.end()});
   std::vector<int> counts(answers.size());
   for (size_t i = 0; i < answers.size(); ++i) counts[groups[i]] += !answers[i].empty();
   size_t best = answers.size();
@@ -47,7 +62,62 @@ bool vote(const std::vector<std::string>& answers, const std::vector<float>& cor
   return best < answers.size() && is_correct(correct[best]);
 }
 
-void write_completions(const std::string& path, const std::vector<Sample>& samples, const std::vector<float>& correct,
+// The n of pass@n.
+std::vector<int64_t> pass_numbers(const EvalOptions& o) {
+  std::vector<int64_t> out = o.pass_at;
+  if (out.empty())
+    for (int64_t n = 2; n <= o.num_samples; n = n < o.num_samples ? std::min(2 * n, o.num_samples) : n + 1)
+      out.push_back(n);
+  std::erase(out, 1);  // always there
+  return out;
+}
+
+Figures figures_of(const EvalResult& result, const std::vector<size_t>& questions) {
+  Figures out;
+  for (const auto& [name, values] : result.by_question) {
+    std::vector<double> chosen;
+    for (const size_t q : questions) chosen.push_back(values[q]);
+    out.emplace_back(name, mean_of(chosen));
+  }
+  return out;
+}
+
+// Numbers in their order, then words in theirs.
+bool value_before(const std::string& a, const std::string& b) {
+  const auto number = [](const std::string& text) {
+    double value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    return error == std::errc() && end == text.data() + text.size() ? std::optional(value) : std::nullopt;
+  };
+  const auto x = number(a), y = number(b);
+  if (x && y && *x != *y) return *x < *y;
+  return x.has_value() != y.has_value() ? x.has_value() : a < b;
+}
+
+std::vector<EvalGroup> groups_of(const EvalResult& result, const std::vector<const Row*>& rows,
+                                 const std::vector<std::string>& columns) {
+  std::vector<EvalGroup> out;
+  for (const std::string& column : columns) {
+    std::map<std::string, std::vector<size_t>, decltype(&value_before)> questions(&value_before);
+    for (size_t q = 0; q < rows.size(); ++q) questions[rows[q]->column(column)].push_back(q);
+    for (const auto& [value, chosen] : questions)
+      out.push_back({column, value, static_cast<int64_t>(chosen.size()), figures_of(result, chosen)});
+  }
+  return out;
+}
+
+// Problems without a difficulty, as new ones on Codeforces are, do not count.
+std::vector<RatedProblem> rated_problems(const std::vector<const Row*>& rows, const std::string& column,
+                                         const std::vector<int64_t>& hits, int64_t samples) {
+  std::vector<RatedProblem> out;
+  for (size_t q = 0; q < rows.size(); ++q)
+    if (rows[q]->find_column(column)) out.push_back({rows[q]->number(column), hits[q], samples});
+  check(!out.empty(), "rating_column: no row has a column '{}'; {} is the first row", column, rows[0]->source);
+  return out;
+}
+
+void write_completions(const std::string& path, const std::vector<Sample>& samples,
+                       const std::vector<std::string>& answers, const std::vector<float>& correct,
                        const std::vector<std::pair<std::string, std::vector<float>>>& measures) {
   std::string out;
   for (size_t i = 0; i < samples.size(); ++i) {
@@ -56,7 +126,7 @@ void write_completions(const std::string& path, const std::vector<Sample>& sampl
     object["source"] = s.row.source;
     object["prompt"] = s.prompt;
     object["completion"] = s.completion;
-    object["answer"] = voted_answer(s.completion);
+    if (!answers.empty()) object["answer"] = answers[i];
     object["tokens"] = s.completion_tokens.size();
     object["finished"] = s.finished;
     const auto number = [](float v) { return std::isfinite(v) ? Json(v) : Json(nullptr); };
@@ -76,47 +146,27 @@ void EvalOptions::validate() const {
   check(top_p > 0 && top_p <= 1, "top_p must be in (0, 1], got {}", top_p);
   check(temperature > 0 || num_samples == 1, "num_samples = {} at temperature 0 would be the same completion {} times",
         num_samples, num_samples);
+  for (const int64_t n : pass_at)
+    check(n >= 1 && n <= num_samples, "pass_at: pass@{} needs at least {} samples, num_samples is {}", n, n,
+          num_samples);
+  check(rating_distribution.empty() || !rating_column.empty(),
+        "rating_distribution needs rating_column, the column with the problems' difficulties");
   check(generation_max_batch >= 1, "generation_max_batch must be at least 1, got {}", generation_max_batch);
   check(generation_cache_mb >= 0, "generation_cache_mb must not be negative, got {}", generation_cache_mb);
-}
-
-std::vector<double> cluster_means(const std::vector<std::vector<double>>& clusters) {
-  std::vector<double> means;
-  for (const auto& c : clusters) {
-    double sum = 0;
-    for (const double v : c) sum += v;
-    means.push_back(c.empty() ? std::nan("") : sum / static_cast<double>(c.size()));
-  }
-  return means;
-}
-
-Estimate mean_of(const std::vector<double>& values) {
-  double sum = 0, squares = 0, n = 0;
-  for (const double v : values) {
-    if (!std::isnan(v)) sum += v, ++n;
-  }
-  if (n == 0) return {std::nan(""), std::nan("")};
-  const double mean = sum / n;
-  for (const double v : values) {
-    if (!std::isnan(v)) squares += (v - mean) * (v - mean);
-  }
-  return {mean, n > 1 ? std::sqrt(squares / (n - 1) / n) : 0};
-}
-
-Estimate clustered_mean(const std::vector<std::vector<double>>& clusters) { return mean_of(cluster_means(clusters)); }
-
-double pass_at(int64_t k, int64_t correct, int64_t n) {
-  check(n >= 1 && n <= k && correct >= 0 && correct <= k,
-        "pass_at: n {} and correct {} must lie in what {} samples allow", n, correct, k);
-  if (k - correct < n) return 1;
-  double miss = 1;  // the product form keeps clear of large binomials
-  for (int64_t i = k - correct + 1; i <= k; ++i) miss *= 1 - static_cast<double>(n) / static_cast<double>(i);
-  return 1 - miss;
 }
 
 std::string voted_answer(const std::string& completion) {
   const auto answer = extract_answer(completion);
   return answer ? canonical_answer(*answer) : "";
+}
+
+const Estimate& EvalResult::figure(const std::string& name) const {
+  std::string known;
+  for (const auto& [n, estimate] : figures) {
+    if (n == name) return estimate;
+    known += (known.empty() ? "" : ", ") + n;
+  }
+  fail("there is no figure '{}'; there are {}", name, known);
 }
 
 EvalResult evaluate(models::Model& model, const PromptDataset& data, const EvalOptions& options,
@@ -125,6 +175,9 @@ EvalResult evaluate(models::Model& model, const PromptDataset& data, const EvalO
   const auto begun = std::chrono::steady_clock::now();
   const WeightedReward correct_reward = rewards::make_reward(options.correct, reward_options);
   const std::vector<WeightedReward> measure_rewards = rewards::make_rewards(options.measures, {}, reward_options);
+  const RatingDistribution people = options.rating_distribution.empty()
+                                        ? RatingDistribution::published()
+                                        : RatingDistribution::from_file(options.rating_distribution);
 
   std::vector<const Row*> rows;
   for (const Row& row : data.rows()) rows.push_back(&row);
@@ -145,107 +198,62 @@ EvalResult evaluate(models::Model& model, const PromptDataset& data, const EvalO
   const std::vector<float> correct = correct_reward.reward(samples);
   std::vector<std::pair<std::string, std::vector<float>>> measures;
   for (const WeightedReward& m : measure_rewards) measures.emplace_back(m.name, m.reward(samples));
+  std::vector<std::string> answers;
+  if (const AnswerOf answer_of = answer_for_vote(options.correct))
+    for (const Sample& s : samples) answers.push_back(answer_of(s));
 
   const auto k = static_cast<size_t>(options.num_samples);
   EvalResult result;
   result.questions = data.size();
   result.num_samples = options.num_samples;
   result.data = fingerprint(rows);
-  const auto estimate = [&](const std::string& name, auto&& value) {  // value(i): of sample i, NaN when it has none
+  const auto by_sample = [&](const std::string& name, auto&& value) {  // value(i): of sample i, NaN when it has none
     std::vector<std::vector<double>> clusters(rows.size());
     for (size_t i = 0; i < samples.size(); ++i) {
       const double v = value(i);
       if (!std::isnan(v)) clusters[i / k].push_back(v);
     }
     result.by_question.emplace_back(name, cluster_means(clusters));
-    return mean_of(result.by_question.back().second);
   };
-  result.pass_at_1 = estimate("pass@1", [&](size_t i) { return is_correct(correct[i]) ? 1.0 : 0.0; });
-  result.length =
-      estimate("length", [&](size_t i) { return static_cast<double>(samples[i].completion_tokens.size()); });
-  for (const auto& [name, values] : measures) {
-    result.measures.emplace_back(
-        name, estimate(name, [&values = values](size_t i) { return static_cast<double>(values[i]); }));
+  by_sample("pass@1", [&](size_t i) { return is_correct(correct[i]) ? 1.0 : 0.0; });
+  if (!answers.empty()) {
+    std::vector<double> votes;
+    for (size_t q = 0; q < rows.size(); ++q)
+      votes.push_back(vote(std::span(answers).subspan(q * k, k), std::span(correct).subspan(q * k, k)) ? 1.0 : 0.0);
+    result.by_question.emplace_back("cons@" + std::to_string(k), std::move(votes));
   }
   std::vector<int64_t> hits(rows.size());
-  std::vector<double> votes(rows.size());
-  for (size_t q = 0; q < rows.size(); ++q) {
-    std::vector<std::string> answers;
-    const std::vector<float> marks(correct.begin() + static_cast<std::ptrdiff_t>(q * k),
-                                   correct.begin() + static_cast<std::ptrdiff_t>((q + 1) * k));
-    for (size_t i = q * k; i < (q + 1) * k; ++i) answers.push_back(extract_answer(samples[i].completion).value_or(""));
-    hits[q] = std::count_if(marks.begin(), marks.end(), is_correct);
-    votes[q] = vote(answers, marks) ? 1.0 : 0.0;
-  }
-  result.cons_at_k = mean_of(votes);
-  result.by_question.emplace_back("cons@" + std::to_string(options.num_samples), votes);
-  for (int64_t n = 2; n <= options.num_samples;
-       n = n * 2 > options.num_samples && n < options.num_samples ? options.num_samples : n * 2) {
+  for (size_t i = 0; i < samples.size(); ++i) hits[i / k] += is_correct(correct[i]);
+  for (const int64_t n : pass_numbers(options)) {
     std::vector<double> passes;
     for (const int64_t h : hits) passes.push_back(pass_at(options.num_samples, h, n));
-    result.pass_at_k.emplace_back(n, mean_of(passes));
     result.by_question.emplace_back("pass@" + std::to_string(n), std::move(passes));
   }
-  int64_t truncated = 0;
+  by_sample("length", [&](size_t i) { return static_cast<double>(samples[i].completion_tokens.size()); });
+  by_sample("truncated", [&](size_t i) { return samples[i].finished ? 0.0 : 1.0; });
+  for (const auto& [name, values] : measures)
+    by_sample(name, [&values = values](size_t i) { return static_cast<double>(values[i]); });
+
+  std::vector<size_t> all(rows.size());
+  std::iota(all.begin(), all.end(), size_t{0});
+  result.figures = figures_of(result, all);
+  result.groups = groups_of(result, rows, options.by_column);
+  if (!options.rating_column.empty()) {
+    result.rating = fit_rating(rated_problems(rows, options.rating_column, hits, options.num_samples));
+    result.percentile = people.percentile(result.rating->rating);
+  }
   for (size_t i = 0; i < samples.size(); ++i) {
-    truncated += !samples[i].finished;
     result.unscored += std::isnan(correct[i]);
     result.tokens += static_cast<int64_t>(samples[i].completion_tokens.size());
   }
-  result.truncated = static_cast<double>(truncated) / static_cast<double>(samples.size());
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
 
   if (!options.output_dir.empty()) {
     make_folders(options.output_dir);
-    write_completions(options.output_dir + "/completions.jsonl", samples, correct, measures);
-    write_file_atomically(options.output_dir + "/results.json", to_json(result) + "\n");
-    Json questions;
-    for (const auto& [name, values] : result.by_question) questions[name] = values;  // NaN becomes null
-    write_file_atomically(options.output_dir + "/questions.json", questions.dump() + "\n");
+    write_completions(options.output_dir + "/completions.jsonl", samples, answers, correct, measures);
+    write_results(result, model, data, options, reward_options, control);
   }
   return result;
-}
-
-std::string to_json(const EvalResult& r) {
-  Json out;
-  out["questions"] = r.questions;
-  out["num_samples"] = r.num_samples;
-  out["data"] = r.data;
-  const auto put = [&](const std::string& name, const Estimate& e) {
-    out[name] = std::isfinite(e.mean) ? Json(e.mean) : Json(nullptr);
-    out[name + "_se"] = std::isfinite(e.standard_error) ? Json(e.standard_error) : Json(nullptr);
-  };
-  put("pass@1", r.pass_at_1);
-  put("cons@" + std::to_string(r.num_samples), r.cons_at_k);
-  for (const auto& [n, e] : r.pass_at_k) put("pass@" + std::to_string(n), e);
-  put("length", r.length);
-  out["truncated"] = r.truncated;
-  for (const auto& [name, e] : r.measures) put(name, e);
-  out["unscored"] = r.unscored;
-  out["tokens"] = r.tokens;
-  out["seconds"] = r.seconds;
-  return out.dump();
-}
-
-std::string to_text(const EvalResult& r) {
-  const auto line = [](std::string name, const std::string& value) {
-    name.resize(std::max<size_t>(name.size() + 1, 22), ' ');
-    return name + value + "\n";
-  };
-  char buffer[64];
-  std::string out = std::to_string(r.questions) + " questions, " + std::to_string(r.num_samples) + " samples each\n";
-  out += line("pass@1", percent(r.pass_at_1));
-  if (r.num_samples > 1) out += line("cons@" + std::to_string(r.num_samples), percent(r.cons_at_k));
-  for (const auto& [n, e] : r.pass_at_k) out += line("pass@" + std::to_string(n), percent(e));
-  std::snprintf(buffer, sizeof buffer, "%.1f ± %.1f tokens", r.length.mean, r.length.standard_error);
-  out += line("length", buffer);
-  std::snprintf(buffer, sizeof buffer, "%.3f", r.truncated);
-  out += line("truncated", buffer);
-  for (const auto& [name, e] : r.measures) out += line(name, percent(e));
-  if (r.unscored > 0) out += line("not scored", std::to_string(r.unscored));
-  std::snprintf(buffer, sizeof buffer, "%s, %.0f tokens/s", duration_text(r.seconds).c_str(),
-                r.seconds > 0 ? static_cast<double>(r.tokens) / r.seconds : 0);
-  return out + line("time", buffer);
 }
 
 }  // namespace tenon::rl
