@@ -1,6 +1,7 @@
 // sample, eval.
 #include <filesystem>
 
+#include "benchmarks.h"
 #include "evaluate.h"
 #include "job_parts.h"
 #include "sample_data.h"
@@ -45,11 +46,15 @@ class EvalJob : public Job {
   std::string output_dir() const override { return options_.output_dir; }
   void set_output_dir(const std::string& dir) override { options_.output_dir = dir; }
   std::string run(RunControl control) override {
+    const Benchmark* benchmark = options_.benchmark.empty() ? nullptr : &find_benchmark(options_.benchmark);
+    if (benchmark) apply_benchmark(settings_, *benchmark);
     settings_.validate();
     models::Model model = open_model(model_options_);
+    if (benchmark) apply_benchmark_prompt(settings_, *benchmark, model.chat_template() != nullptr);
+    settings_.validate();
+    control.settings_toml = settings_.to_toml();
     const auto data = PromptDataset::from_jsonl(need_path(data_options_, "data"), data_options_);
     const EvalResult result = evaluate(model, data, options_, reward_options_, control);
-    if (!options_.output_dir.empty()) settings_.write(options_.output_dir + "/settings.toml");  // to repeat it
     if (control.progress) control.progress->message(to_text(result));
     return to_json(result);
   }

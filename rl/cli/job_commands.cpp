@@ -2,6 +2,7 @@
 // value ...]
 #include <unistd.h>
 
+#include "../benchmarks.h"
 #include "../compare.h"
 #include "../jobs.h"
 #include "console.h"
@@ -30,6 +31,7 @@ void run(const std::string& kind, const std::vector<std::string>& arguments) {
 }
 
 std::vector<std::string> compared;  // the folders of eval --compare
+bool list_benchmarks = false;
 
 void compare(const std::vector<std::string>& more) {
   if (!more.empty()) throw UsageError("eval --compare takes two folders and nothing else, got '" + more.front() + "'");
@@ -52,9 +54,12 @@ void add_job_commands(CLI::App& app) {
           ->add_option("--compare", compared,
                        "instead: two folders of evaluations of the same questions; is their difference real?")
           ->expected(2);
+      command->add_flag("--benchmarks", list_benchmarks, "instead: the names that eval.benchmark takes");
     }
     command->callback([command, kind] {
-      if (kind == "eval" && !compared.empty())
+      if (kind == "eval" && list_benchmarks)
+        print(rl::benchmark_list());
+      else if (kind == "eval" && !compared.empty())
         compare(command->remaining());
       else
         run(kind, command->remaining());
