@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "../../runtime/threads.h"
+#include "../../runtime/version.h"
 #include "console.h"
 
 namespace {
