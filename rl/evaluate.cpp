@@ -87,7 +87,8 @@ bool value_before(const std::string& a, const std::string& b) {
   const auto number = [](const std::string& text) {
     double value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    return error == std::errc() && end == text.data() + text.size() ? std::optional(value) : std::nullopt;
+    const bool whole = error == std::errc() && end == text.data() + text.size() && std::isfinite(value);
+    return whole ? std::optional(value) : std::nullopt;
   };
   const auto x = number(a), y = number(b);
   if (x && y && *x != *y) return *x < *y;
@@ -114,6 +115,26 @@ std::vector<RatedProblem> rated_problems(const std::vector<const Row*>& rows, co
     if (rows[q]->find_column(column)) out.push_back({rows[q]->number(column), hits[q], samples});
   check(!out.empty(), "rating_column: no row has a column '{}'; {} is the first row", column, rows[0]->source);
   return out;
+}
+
+// What would fail after hours of sampling fails now: columns that are not there, rows that a reward cannot read. Each
+// row is scored with an empty completion, where that costs a program the first alone.
+void check_rows(const std::vector<const Row*>& rows, const EvalOptions& options, const WeightedReward& correct,
+                const std::vector<WeightedReward>& measures) {
+  for (const std::string& column : options.by_column)
+    for (const Row* row : rows) (void)row->column(column);
+  if (!options.rating_column.empty())
+    rated_problems(rows, options.rating_column, std::vector<int64_t>(rows.size()), options.num_samples);
+  const int32_t token = 0;
+  std::vector<Sample> samples;
+  for (const Row* row : rows)
+    samples.push_back({.row = *row, .prompt = row->prompt, .completion = {}, .completion_tokens = {&token, 1}});
+  const auto try_out = [&](const std::string& name, const WeightedReward& reward) {
+    const bool program = name == "code" || name.starts_with("exec:");
+    (void)reward.reward(std::span(samples).first(program ? 1 : samples.size()));
+  };
+  try_out(options.correct, correct);
+  for (size_t i = 0; i < measures.size(); ++i) try_out(options.measures[i], measures[i]);
 }
 
 void write_completions(const std::string& path, const std::vector<Sample>& samples,
@@ -181,6 +202,7 @@ EvalResult evaluate(models::Model& model, const PromptDataset& data, const EvalO
 
   std::vector<const Row*> rows;
   for (const Row& row : data.rows()) rows.push_back(&row);
+  check_rows(rows, options, correct_reward, measure_rewards);
   CompletionOptions sampling{.num_samples = options.num_samples,
                              .max_new_tokens = options.max_new_tokens,
                              .stop = options.stop,
