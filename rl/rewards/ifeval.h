@@ -1,13 +1,14 @@
 // The reward of following instructions that can be checked: the 25 kinds of IFEval (Zhou et al. 2023, arXiv
 // 2311.07911), by the strict rules of its authors' program.
 //
-// A row has the columns of IFEval's file: `instruction_id_list`, a list of kinds such as "length_constraints:
-// number_words", and `kwargs`, a list of as many objects with what each asks for ({"num_words": 300, "relation": "at
-// least"}; null where a name is not of that kind).
+// A row has the columns of IFEval's file: `instruction_id_list`, a list of kinds ("punctuation:no_comma"), and
+// `kwargs`, a list of as many objects with what each asks for ({"num_words": 300, "relation": "at least"}; null where a
+// name is not of that kind).
 //
 // What is checked is the answer, behind </think>. Where that program asks a library, this one has rules of its own:
 // sentences end at . ! ? before white space (ifeval_text.h says when not), languages are told as ifeval_language.h
-// says; keywords are words as they stand, where it takes them for regular expressions.
+// says; keywords are words as they stand, where it takes them for regular expressions; a line with nothing but a star
+// is no bullet point.
 #pragma once
 
 #include <cstdint>
