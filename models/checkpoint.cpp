@@ -82,7 +82,9 @@ Model load(const std::string& dir, const LoadOptions& options) {
         options.adapter);
   const std::string base = base_dir(dir), adapter = is_adapter ? dir : options.adapter;
   ModelConfig config = load_config(base);
-  const int64_t mtp_left_out = options.mtp ? 0 : std::exchange(config.num_mtp_layers, 0);
+  // Modules that predict further tokens need a language model's head.
+  const bool mtp = options.mtp && !config.scalar_head;
+  const int64_t mtp_left_out = mtp ? 0 : std::exchange(config.num_mtp_layers, 0);
   if (mtp_left_out > 0) {
     log(LogLevel::info, fmt::format("{}: {} module{} that predict{} further tokens left out", base, mtp_left_out,
                                     mtp_left_out == 1 ? "" : "s", mtp_left_out == 1 ? "s" : ""));

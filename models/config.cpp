@@ -92,6 +92,35 @@ void write_rope(const ModelConfig& config, json& out) {
   }
 }
 
+constexpr std::string_view kLanguageModel = "ForCausalLM", kClassifier = "ForSequenceClassification";
+
+// A model with a scalar head is another class of the same family, which the zoo lists by its language model.
+void read_head(const json& parsed, const std::string& where, ModelConfig& config) {
+  std::string& name = config.architecture;
+  if (!name.ends_with(kClassifier)) return;
+  name.replace(name.size() - kClassifier.size(), std::string::npos, kLanguageModel);
+  config.scalar_head = true;
+  const auto names = parsed.find("id2label");
+  const bool named = names != parsed.end() && names->is_object();
+  const int64_t labels =
+      named ? static_cast<int64_t>(names->size()) : ConfigReader(parsed, where).integer("num_labels", 2);
+  check(labels == 1, "{}: a classifier of {} labels is not supported; one label (a reward) is", where, labels);
+}
+
+void write_head(const ModelConfig& config, json& out) {
+  std::string name = config.architecture;
+  if (config.scalar_head) {
+    if (name.ends_with(kLanguageModel))
+      name.replace(name.size() - kLanguageModel.size(), std::string::npos, kClassifier);
+    out["id2label"] = {{"0", "LABEL_0"}};
+    out["label2id"] = {{"LABEL_0", 0}};
+  } else {
+    out.erase("id2label");
+    out.erase("label2id");
+  }
+  out["architectures"] = {name};
+}
+
 std::string architecture_of(const ConfigReader& reader) {
   std::vector<std::string> names = reader.texts("architectures");
   if (!names.empty()) return names.front();
@@ -138,6 +167,7 @@ ModelConfig config_from_json(const std::string& text, const std::string& where) 
   ConfigReader reader(parsed, where);
   ModelConfig c;
   c.architecture = architecture_of(reader);
+  read_head(parsed, where, c);
   const zoo::Family& family = zoo::family(c.architecture, where);
   c.model_type = family.model_type;
 
@@ -205,6 +235,7 @@ void check_expressible(const ModelConfig& meant, const std::string& written) {
     check(a == b, "config: {} is {}, which a {} cannot have ({} there)", what, a, meant.architecture, b);
   };
   same("model_type", meant.model_type, c.model_type);
+  same("scalar_head", meant.scalar_head, c.scalar_head);
   same("attention_bias", meant.attention_bias, c.attention_bias);
   same("attention_output_bias", meant.attention_output_bias, c.attention_output_bias);
   same("mlp_bias", meant.mlp_bias, c.mlp_bias);
@@ -253,7 +284,7 @@ std::string config_to_json(const ModelConfig& c) {
   json out = c.raw_json.empty() ? json::object() : parse_object(c.raw_json, "config.json");
 
   out.erase("quantization_config");  // FP8 is read, not written
-  out["architectures"] = {c.architecture};
+  write_head(c, out);
   out["model_type"] = c.model_type;
   out["vocab_size"] = c.vocab_size;
   out["hidden_size"] = c.hidden_size;

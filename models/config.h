@@ -42,6 +42,9 @@ enum class QkNorm {
 struct ModelConfig {
   std::string architecture = "LlamaForCausalLM";  // the class in transformers
   std::string model_type = "llama";
+  /// In the place of the language model's head one number a token, a reward or a value: `score.weight` [1, hidden]. The
+  /// folder is that of transformers' ...ForSequenceClassification with one label.
+  bool scalar_head = false;
 
   int64_t vocab_size = 0, hidden_size = 0, num_layers = 0;
   int64_t num_heads = 0, num_kv_heads = 0, head_dim = 0;
@@ -92,6 +95,8 @@ struct ModelConfig {
 
   bool is_moe() const { return num_experts > 0; }
   bool is_mla() const { return kv_lora_rank > 0; }
+  /// Outputs of the head.
+  int64_t head_rows() const { return scalar_head ? 1 : vocab_size; }
   /// Channels of a head that are rotated.
   int64_t rotary_dim() const { return is_mla() ? qk_rope_head_dim : head_dim; }
   int64_t value_dim() const { return is_mla() ? v_head_dim : head_dim; }

@@ -64,4 +64,29 @@ Model clone(const Model& model) {
   return copy;
 }
 
+Model with_scalar_head(const Model& model, uint64_t seed) {
+  const Model::Impl& from = ModelAccess::impl(model);
+  ModelConfig config = from.config;
+  config.scalar_head = true;
+  config.num_mtp_layers = 0;
+  Model out = ModelAccess::make(config, from.dtype, from.device, true);
+  Model::Impl& to = ModelAccess::impl(out);
+  for (auto& p : to.params.all()) {
+    if (const Parameter* there = from.params.find(p->name())) {
+      p->assign(there->effective_value());
+    } else {
+      Tensor weights = Tensor::empty(p->shape(), DType::f32);
+      std::span<float> values(weights.data<float>(), static_cast<size_t>(weights.numel()));
+      fill_normal({seed, stream_of(p->name())}, 0, values);
+      for (float& v : values) v *= static_cast<float>(config.initializer_range);
+      p->assign(weights.to(from.device));
+    }
+  }
+  for (const auto& [name, buffer] : from.params.buffers())
+    if (Tensor* copy = to.params.find_buffer(name)) ops::copy_into(*copy, *buffer);
+  to.files = from.files;
+  to.mtp_left_out = from.config.num_mtp_layers + from.mtp_left_out;
+  return out;
+}
+
 }  // namespace tenon::models

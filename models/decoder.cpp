@@ -110,9 +110,12 @@ Decoder::Decoder(const ModelConfig& config, ParamStore& store, DType dtype, Devi
     if (config.is_moe_layer(i)) layers_.back().moe_index = moe++;
   }
   final_norm_ = &store.create("model.norm.weight", {d}, dtype, device, ParamGroup::dense, trainable);
-  head_ = config.tie_word_embeddings
-              ? embedding_
-              : &store.create("lm_head.weight", {config.vocab_size, d}, dtype, device, ParamGroup::dense, trainable);
+  if (config.scalar_head)
+    head_ = &store.create("score.weight", {1, d}, dtype, device, ParamGroup::dense, trainable);
+  else if (config.tie_word_embeddings)
+    head_ = embedding_;
+  else
+    head_ = &store.create("lm_head.weight", {config.vocab_size, d}, dtype, device, ParamGroup::dense, trainable);
   for (int64_t i = 0; i < config.num_mtp_layers; ++i)
     mtp_.push_back(make_mtp_module(config.num_layers + i, store, dtype, device, trainable));
 }

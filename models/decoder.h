@@ -22,6 +22,7 @@ class Decoder {
   Decoder(const ModelConfig& config, ParamStore& store, DType dtype, Device device, bool trainable);
 
   Forward forward(const Batch& batch, const ForwardOptions& options);
+  /// `[vocab, hidden]`, or of a scalar head `[1, hidden]`.
   Parameter& head() const { return *head_; }
 
  private:

@@ -2,6 +2,8 @@
 
 #include <filesystem>
 
+#include "../autograd/arithmetic.h"
+#include "../autograd/indexing.h"
 #include "../ops/loss_head.h"
 #include "../runtime/check.h"
 #include "../runtime/files.h"
@@ -60,9 +62,21 @@ Forward Model::forward(const Batch& batch, const ForwardOptions& options) {
   return impl_->decoder.forward(batch, options);
 }
 
-Var Model::head_weight() { return impl_->decoder.head().var(); }
+Var Model::head_weight() {
+  check(!config().scalar_head, "the model gives scores ({}): it has no head of a language model",
+        impl_->decoder.head().name());
+  return impl_->decoder.head().var();
+}
+
+Var Model::scores(const Var& hidden) {
+  check(config().scalar_head, "the model is a language model: it has no scalar head (score.weight)");
+  // In f32: of a bf16 result few digits would be left to compare rewards by.
+  const Var weight = impl_->decoder.head().var();
+  return reshape(matmul(cast(hidden, DType::f32), cast(weight, DType::f32), false, /*trans_b=*/true), {-1});
+}
 
 Tensor Model::next_logits(const Tensor& hidden) {
+  check(!config().scalar_head, "the model gives scores, no tokens: it cannot generate");
   Parameter& head = impl_->decoder.head();
   return ops::logits(hidden, head.value(), head.packed(ops::PackFor::forward));
 }
@@ -147,6 +161,13 @@ std::map<std::string, std::string> read_companion_files(const std::string& dir) 
     if (entry.is_regular_file() && is_companion_file(name)) out[name] = read_file(entry.path().string());
   }
   return out;
+}
+
+int64_t score_position(std::span<const int32_t> tokens, const ModelConfig& config) {
+  check(!tokens.empty(), "score_position: no tokens");
+  int64_t at = static_cast<int64_t>(tokens.size()) - 1;
+  while (at > 0 && tokens[static_cast<size_t>(at)] == config.pad_token_id) --at;
+  return at;
 }
 
 }  // namespace tenon::models

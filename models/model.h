@@ -102,8 +102,10 @@ class Model {
   /// routes that do not fit.
   Forward forward(const Batch& batch, const ForwardOptions& options = {});
 
-  /// The weight of the head `[vocab, hidden]`: lm_head, or the embeddings where they are tied.
+  /// The weight of the head `[vocab, hidden]`: lm_head, or the embeddings where they are tied. Error for a scalar head.
   Var head_weight();
+  /// f32 `[rows]` from rows of Forward::hidden: what a scalar head says of each. Error for a language model.
+  Var scores(const Var& hidden);
 
   /// f32 `[rows, vocab]` from rows of Forward::hidden, for sampling. No gradient.
   Tensor next_logits(const Tensor& hidden);
@@ -182,5 +184,13 @@ void write_files(const Model& model, const std::string& dir, const SaveOptions& 
 
 /// A copy, with the adapter if there is one, whose parameters are not trainable: the reference policy.
 Model clone(const Model& model);
+
+/// The model with a scalar head in the place of its own: a reward or value model to train. The head's weights are
+/// N(0, initializer_range); a scalar head that is there already is taken over. An adapter is merged into the copy.
+Model with_scalar_head(const Model& model, uint64_t seed = 0);
+
+/// Which of a sequence's tokens its score is read at: the last that is not padding, as transformers does. (Where
+/// the padding token is the end token, that is the token before the end.)
+int64_t score_position(std::span<const int32_t> tokens, const ModelConfig& config);
 
 }  // namespace tenon::models

@@ -48,7 +48,7 @@ void add_layer(const ModelConfig& c, bool moe, int64_t experts_met, ParameterCou
 ParameterCount count(const ModelConfig& c, int64_t experts_met) {
   const int64_t d = c.hidden_size;
   ParameterCount out;
-  out.embeddings = c.vocab_size * d * (c.tie_word_embeddings ? 1 : 2);
+  out.embeddings = c.vocab_size * d + (c.tie_word_embeddings && !c.scalar_head ? 0 : c.head_rows() * d);
   out.norms = d;
   for (int64_t layer = 0; layer < c.num_layers; ++layer) add_layer(c, c.is_moe_layer(layer), experts_met, out);
   return out;

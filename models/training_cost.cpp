@@ -57,7 +57,7 @@ double activations(const ModelConfig& c, const TrainingSetup& s) {
                                               : kept.all + 0.5 * kept.layer;
   per_token += 3 * d * item;  // the last norm, and the gradient that the loss gives it
   // The head's gradient is summed apart and added to its own (autograd/head.h).
-  return tokens * per_token + 4 * static_cast<double>(c.vocab_size) * d;
+  return tokens * per_token + 4 * static_cast<double>(c.head_rows()) * d;
 }
 
 void check_setup(const ModelConfig& c, const TrainingSetup& s) {
@@ -87,7 +87,7 @@ TrainingCost training_cost(const ModelConfig& c, const TrainingSetup& s) {
   const auto tokens = static_cast<double>(out.tokens);
 
   // Every parameter of a product is one multiplication and one addition a token; the table of embeddings is looked up.
-  const double head = 2 * tokens * static_cast<double>(c.vocab_size * c.hidden_size);
+  const double head = 2 * tokens * static_cast<double>(c.head_rows() * c.hidden_size);
   const double layers = 2 * tokens * static_cast<double>(size.active.layer_products());
   double pairs = 0;
   for (int64_t i = 0; i < c.num_layers; ++i)
