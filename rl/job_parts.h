@@ -25,22 +25,39 @@ std::unique_ptr<Job> make() {
 }
 
 std::vector<JobKind> training_jobs();
+std::vector<JobKind> rlhf_jobs();
 std::vector<JobKind> sampling_jobs();
 std::vector<JobKind> task_jobs();
 
-struct DataOptions : DatasetOptions {
+/// How a dataset is read, and from where.
+template <class Reading>
+struct FileOptions : Reading {
   std::vector<std::string> path;
 };
-template <class V>
-void describe(V& v, DataOptions& o) {
+template <class V, class Reading>
+void describe(V& v, FileOptions<Reading>& o) {
   v.field("path", o.path, "the file of JSON lines, or several that make one dataset; one named twice counts twice");
-  describe(v, static_cast<DatasetOptions&>(o));
+  describe(v, static_cast<Reading&>(o));
+}
+using DataOptions = FileOptions<DatasetOptions>;
+
+/// Error where the section names no file.
+template <class Reading>
+const std::vector<std::string>& need_path(const FileOptions<Reading>& data, const char* section) {
+  check(!data.path.empty(), "no data: set {}.path", section);
+  return data.path;
 }
 
 struct RewardList {
   std::vector<std::string> reward_funcs;
   std::vector<double> reward_weights;
   rewards::RewardOptions options;
+
+  /// Error in the name of `kind` when there is none.
+  std::vector<WeightedReward> make(const std::string& kind) const {
+    check(!reward_funcs.empty(), "{}: no rewards; set reward_funcs, for example [\"accuracy\", \"format\"]", kind);
+    return rewards::make_rewards(reward_funcs, reward_weights, options);
+  }
 };
 template <class V>
 void describe(V& v, RewardList& o) {
@@ -50,14 +67,11 @@ void describe(V& v, RewardList& o) {
   describe(v, o.options);
 }
 
-/// Error where the section names no file.
-const std::vector<std::string>& need_path(const DataOptions& data, const char* section);
-
 /// Figures of a training run as a JSON object: those of its last lines of metrics, averaged, and its time.
 std::string training_result(const std::string& output_dir);
 
-/// What the jobs that train have in common.
-template <class Options>
+/// What the jobs that train have in common. Reading: how their data are read.
+template <class Options, class Reading = DatasetOptions>
 class TrainingJob : public Job {
  public:
   TrainingJob(const std::string& kind) : Job(kind) {
@@ -87,7 +101,7 @@ class TrainingJob : public Job {
   virtual void train(models::Model& model, const RunControl& control) = 0;
 
   ModelOptions model_options_;
-  DataOptions data_options_;
+  FileOptions<Reading> data_options_;
   Options options_;
 };
 

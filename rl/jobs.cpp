@@ -15,7 +15,7 @@ namespace {
 const std::vector<JobKind>& kinds() {
   static const std::vector<JobKind> all = [] {
     std::vector<JobKind> out;
-    for (const auto& family : {training_jobs(), sampling_jobs(), task_jobs()})
+    for (const auto& family : {training_jobs(), rlhf_jobs(), sampling_jobs(), task_jobs()})
       out.insert(out.end(), family.begin(), family.end());
     return out;
   }();
@@ -32,11 +32,6 @@ const JobKind& kind_named(const std::string& name) {
 }
 
 }  // namespace
-
-const std::vector<std::string>& need_path(const DataOptions& data, const char* section) {
-  check(!data.path.empty(), "no data: set {}.path", section);
-  return data.path;
-}
 
 std::string training_result(const std::string& output_dir) {
   constexpr size_t kLines = 10;  // single steps of reinforcement learning scatter

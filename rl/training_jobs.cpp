@@ -97,8 +97,7 @@ class GrpoJob : public TrainingJob<GrpoOptions> {
 
  private:
   void train(models::Model& model, const RunControl& control) override {
-    check(!rewards_.reward_funcs.empty(), "grpo: no rewards; set reward_funcs, for example [\"accuracy\", \"format\"]");
-    auto functions = rewards::make_rewards(rewards_.reward_funcs, rewards_.reward_weights, rewards_.options);
+    auto functions = rewards_.make("grpo");
     const auto data = PromptDataset::from_jsonl(need_path(data_options_, "data"), data_options_);
     GrpoTrainer trainer(model, data, options_);
     for (WeightedReward& r : functions) trainer.reward(std::move(r));

@@ -13,6 +13,7 @@
 #include "language_consistency.h"
 #include "length_rewards.h"
 #include "math_accuracy.h"
+#include "model_reward.h"
 #include "multiple_choice.h"
 #include "text_match.h"
 
@@ -67,6 +68,12 @@ BatchReward make_code(const RewardOptions& o) {
                .workers = o.code_workers,
                .python = o.code_python,
                .compiler = o.code_compiler});
+}
+
+// "b" of "a/b" and "a/b/".
+std::string last_name(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path.substr(path.rfind('/') + 1);
 }
 
 struct Entry {
@@ -133,6 +140,7 @@ std::vector<RewardInfo> known_rewards() {
   std::vector<RewardInfo> out;
   for (const Entry& e : kRewards) out.push_back({e.name, e.about});
   out.push_back({"contains:WORD,WORD", "1 when one of the words stands in the completion"});
+  out.push_back({"model:DIR", "the score of a reward model, a folder as tenon reward-model writes"});
   out.push_back({"exec:PROGRAM",
                  "what a program answers: a line of JSON with prompt, completion and the columns in, a line "
                  "with a number out"});
@@ -150,9 +158,13 @@ WeightedReward make_reward(const std::string& spec, const RewardOptions& options
                                    .file_mb = options.sandbox_file_mb};
     }
     // The metric is named after the program, without its folder and arguments.
-    std::string name = spec.substr(5, spec.find(' ') == std::string::npos ? std::string::npos : spec.find(' ') - 5);
-    if (const size_t slash = name.rfind('/'); slash != std::string::npos) name.erase(0, slash + 1);
-    return {name, exec_reward(spec.substr(5), exec), weight};
+    const std::string program = spec.substr(5);
+    return {last_name(program.substr(0, program.find(' '))), exec_reward(program, exec), weight};
+  }
+  if (spec.rfind("model:", 0) == 0) {
+    const std::string dir = spec.substr(6);
+    check(!dir.empty(), "reward 'model:': no folder; write model:DIR");
+    return {last_name(dir), model_reward(dir), weight};
   }
   if (spec.rfind("contains:", 0) == 0) return {spec, batched(contains(spec.substr(9))), weight};
   for (const Entry& e : kRewards) {

@@ -1,5 +1,5 @@
 // Rewards by name, for TOML and the command line: "accuracy", "format", "code", ..., "contains:word,word",
-// "exec:./program arguments". `tenon reward --help` lists them with the columns that each reads.
+// "model:DIR", "exec:./program arguments". `tenon reward --help` lists them with the columns that each reads.
 #pragma once
 
 #include <cstdint>
