@@ -127,4 +127,13 @@ Var distill_loss(const Var& hidden, const Var& weight, const Tensor& teacher_hid
   return gradients.record_loss("distill_loss", hidden, weight, value);
 }
 
+Var top_k_distill_loss(const Var& hidden, const Var& weight, const ops::TopLogProbs& teacher,
+                       const Tensor& token_weight, const ops::DivergenceOptions& options) {
+  OnePassGradients gradients(hidden, weight);
+  const double value =
+      ops::top_k_distill_loss_one_pass(hidden.value(), weight.value(), teacher, token_weight, options, nullptr,
+                                       gradients.hidden_or_null(), gradients.weight_or_null(), gradients.packs(weight));
+  return gradients.record_loss("top_k_distill_loss", hidden, weight, value);
+}
+
 }  // namespace tenon

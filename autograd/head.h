@@ -39,4 +39,8 @@ Var cross_entropy(const Var& hidden, const Var& weight, const Tensor& targets, c
 Var distill_loss(const Var& hidden, const Var& weight, const Tensor& teacher_hidden, const Var& teacher_weight,
                  const Tensor& token_weight, const ops::DivergenceOptions& options);
 
+/// The same from the teacher's most probable tokens, all others being one outcome.
+Var top_k_distill_loss(const Var& hidden, const Var& weight, const ops::TopLogProbs& teacher,
+                       const Tensor& token_weight, const ops::DivergenceOptions& options);
+
 }  // namespace tenon

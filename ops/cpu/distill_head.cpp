@@ -1,10 +1,15 @@
 #include "distill_head.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
 
 #include "../../runtime/simd.h"
 #include "../../runtime/threads.h"
+#include "grain.h"
 #include "logit_rows.h"
+#include "top_k.h"
 #include "vector_math.h"
 
 namespace tenon::ops::cpu {
@@ -104,6 +109,71 @@ float divergence_row(float* s, float* t, int64_t n, float beta, float inverse_te
   return static_cast<float>(divergence);
 }
 
+constexpr float kForbidden = -std::numeric_limits<float>::infinity();  // adds nothing to sums of logits
+
+// One outcome's part of the divergence, and q h of it (ops/distill_head.h), from log-probabilities of teacher and
+// student.
+struct Outcome {
+  double divergence = 0, qh = 0;
+
+  Outcome(double log_p, double log_q, double beta) {
+    const double p = std::exp(log_p), q = std::exp(log_q);
+    if (beta == 0) {
+      if (p > 0) divergence = p * (log_p - log_q);
+      qh = -p;
+    } else if (beta == 1) {
+      if (q > 0) divergence = qh = q * (log_q - log_p);
+    } else {
+      const double log_m = std::log(beta * p + (1 - beta) * q);
+      if (q > 0) qh = (1 - beta) * q * (log_q - log_m);
+      divergence = (p > 0 ? beta * p * (log_p - log_m) : 0) + qh;
+    }
+  }
+};
+
+TENON_CLONES void probability_row(float* s, int64_t n, float inverse_temperature, float lse, float factor) {
+#pragma omp simd
+  for (int64_t v = 0; v < n; ++v) s[v] = factor * vexp(s[v] * inverse_temperature - lse);
+}
+
+struct StudentOutcome {
+  float q, qh;
+};
+
+// `of_token` `[k]` is scratch.
+float top_k_divergence_row(float* s, int64_t n, int64_t k, const int32_t* ids, const float* log_p, float log_tail,
+                           float beta, float inverse_temperature, float weight, bool gradient,
+                           StudentOutcome* of_token) {
+  const LogitSums all = sum_logits(s, n, inverse_temperature, false);
+  double divergence = 0, mean_h = 0;
+  for (int64_t i = 0; i < k; ++i) {
+    const float log_q = all.logprob(s[ids[i]]);
+    const Outcome outcome(log_p[i], log_q, beta);
+    divergence += outcome.divergence;
+    mean_h += outcome.qh;
+    of_token[i] = {std::exp(log_q), static_cast<float>(outcome.qh)};
+    s[ids[i]] = kForbidden;
+  }
+  // The rest by its own sum: what the k leave of 1 would have lost its digits.
+  double q_tail = 0, qh_tail = 0, lse_tail = 0;
+  if (k < n) {
+    lse_tail = sum_logits(s, n, inverse_temperature, false).lse();
+    const double log_q = lse_tail - all.lse();
+    const Outcome outcome(log_tail, log_q, beta);
+    divergence += outcome.divergence;
+    mean_h += qh_tail = outcome.qh;
+    q_tail = std::exp(log_q);
+  }
+  if (gradient) {
+    const double factor = static_cast<double>(weight) * inverse_temperature;
+    if (k < n)
+      probability_row(s, n, inverse_temperature, static_cast<float>(lse_tail),
+                      static_cast<float>(factor * (qh_tail - q_tail * mean_h)));
+    for (int64_t i = 0; i < k; ++i) s[ids[i]] = static_cast<float>(factor * (of_token[i].qh - of_token[i].q * mean_h));
+  }
+  return static_cast<float>(divergence);
+}
+
 }  // namespace
 
 void divergence_rows(Tensor& student, Tensor& teacher, float beta, float inverse_temperature, const float* token_weight,
@@ -113,6 +183,37 @@ void divergence_rows(Tensor& student, Tensor& teacher, float beta, float inverse
     for (int64_t r = begin; r < end; ++r)
       divergence[r] = divergence_row(student.row<float>(r), teacher.row<float>(r), n, beta, inverse_temperature,
                                      token_weight[r], gradient);
+  });
+}
+
+void top_logprob_rows(Tensor& logits, float inverse_temperature, Tensor& ids, Tensor& logprob, Tensor& tail) {
+  const int64_t n = logits.dim(1), k = ids.dim(1);
+  top_k(logits, k, logprob, ids);
+  parallel_for(logits.dim(0), row_grain(n), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      float* x = logits.row<float>(r);
+      const int32_t* top = ids.row<int32_t>(r);
+      float* value = logprob.row<float>(r);
+      const LogitSums all = sum_logits(x, n, inverse_temperature, false);
+      for (int64_t i = 0; i < k; ++i) {
+        value[i] = all.logprob(value[i]);
+        x[top[i]] = kForbidden;
+      }
+      tail.data<float>()[r] =
+          k < n ? static_cast<float>(sum_logits(x, n, inverse_temperature, false).lse() - all.lse()) : kForbidden;
+    }
+  });
+}
+
+void top_k_divergence_rows(Tensor& student, const TopRows& teacher, float beta, float inverse_temperature,
+                           const float* token_weight, float* divergence, bool gradient) {
+  const int64_t n = student.dim(1), k = teacher.k;
+  parallel_for(student.dim(0), row_grain(n), [&](int64_t begin, int64_t end) {
+    std::vector<StudentOutcome> of_token(static_cast<size_t>(k));
+    for (int64_t r = begin; r < end; ++r)
+      divergence[r] =
+          top_k_divergence_row(student.row<float>(r), n, k, teacher.ids + r * k, teacher.logprob + r * k,
+                               teacher.tail[r], beta, inverse_temperature, token_weight[r], gradient, of_token.data());
   });
 }
 

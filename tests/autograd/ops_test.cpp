@@ -244,6 +244,17 @@ TEST(Ops, DistillLoss) {
         {normal({4, 5}), normal({7, 5}, 1)});
 }
 
+TEST(Ops, TopKDistillLoss) {
+  const ops::TopLogProbs teacher = ops::top_logprobs(normal({4, 3}, 5), normal({7, 3}, 6), 2, 0.8f);
+  const Tensor weight = Tensor::from<float>({1, 0.5f, 0, 2}, {4});
+  for (float beta : {0.0f, 0.4f, 1.0f})
+    expect_gradients(
+        [&](auto& in) {
+          return scale(top_k_distill_loss(in[0], in[1], teacher, weight, {.beta = beta, .temperature = 0.8f}), 0.5f);
+        },
+        {normal({4, 5}), normal({7, 5}, 1)});
+}
+
 TEST(Ops, CrossEntropy) {
   const std::vector<Tensor> inputs = {normal({4, 5}), normal({7, 5}, 1)};
   expect_gradients([&](auto& in) { return cross_entropy(in[0], in[1], ids({1, -100, 0, 3})); }, inputs);
