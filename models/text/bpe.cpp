@@ -26,6 +26,7 @@ class Bpe final : public TokenModel {
 
   std::unique_ptr<ModelScratch> scratch() const override { return std::make_unique<WordCache>(); }
   void encode(std::string_view word, ModelScratch*, std::vector<int32_t>& out) const override;
+  size_t length_of(int32_t id, std::string_view rest) const override;
 
  private:
   void read_merges(const Json& merges, const std::string& where);
@@ -176,6 +177,26 @@ void Bpe::symbols(std::string_view word, std::vector<int32_t>& out) const {
       unknown();
     }
   }
+}
+
+size_t Bpe::length_of(int32_t id, std::string_view rest) const {
+  const std::string_view token = vocabulary_.token(id);
+  if (byte_level_) {
+    // The alphabet has a character a byte. A byte without a token is one byte of the unknown token.
+    const auto characters =
+        std::ranges::count_if(token, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
+    return id == unk_ ? 1 : static_cast<size_t>(characters);
+  }
+  if (rest.starts_with(token)) return token.size();
+  if (id != unk_) return 1;  // <0x0A>
+  size_t length = 0;
+  do {
+    length += static_cast<size_t>(std::max(decode_utf8(rest.substr(length)).length, 1));
+    const std::string_view next = rest.substr(length);
+    const auto character = static_cast<size_t>(next.empty() ? 0 : std::max(decode_utf8(next).length, 1));
+    if (!fuse_unk_ || next.empty() || vocabulary_.find(next.substr(0, character)) >= 0) break;
+  } while (true);
+  return length;
 }
 
 size_t Bpe::merge_by_scan(int32_t* ids, size_t n) const {

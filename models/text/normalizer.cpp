@@ -1,5 +1,7 @@
 #include "normalizer.h"
 
+#include <algorithm>
+
 #include "json_fields.h"
 #include "pattern.h"
 #include "unicode.h"
@@ -43,26 +45,29 @@ Normalizer::Normalizer(const Json& json, const std::string& where) {
 
 void Normalizer::add(const Json& json, const std::string& where) {
   const std::string type = string_field(json, "type", where);
+  const auto step = [this](const Change& change) { steps_.push_back({change, change}); };
   if (type == "NFC" || type == "NFD" || type == "NFKC" || type == "NFKD") {
     const NormalForm form = type == "NFC"    ? NormalForm::nfc
                             : type == "NFD"  ? NormalForm::nfd
                             : type == "NFKC" ? NormalForm::nfkc
                                              : NormalForm::nfkd;
-    steps_.emplace_back([form](std::string_view text) { return normalize(text, form); });
+    step([form](std::string_view text) { return normalize(text, form); });
   } else if (type == "Lowercase") {
-    steps_.emplace_back(lower_case);
+    step(lower_case);
   } else if (type == "Strip") {
     const bool left = bool_field(json, "strip_left", where, true), right = bool_field(json, "strip_right", where, true);
-    steps_.emplace_back([left, right](std::string_view text) { return strip(text, left, right); });
+    steps_.push_back({[left, right](std::string_view text) { return strip(text, left, right); },
+                      [left](std::string_view text) { return strip(text, left, false); }});
   } else if (type == "Prepend") {
-    steps_.emplace_back([prefix = string_field(json, "prepend", where)](std::string_view text) {
+    step([prefix = string_field(json, "prepend", where)](std::string_view text) {
       return text.empty() ? std::string() : prefix + std::string(text);
     });
   } else if (type == "Replace") {
     const Json* pattern = find_field(json, "pattern", where);
     check(pattern != nullptr, "{}: needs a 'pattern'", where);
-    steps_.emplace_back([p = Pattern(*pattern, where), content = string_field(json, "content", where)](
-                            std::string_view text) { return replace(text, p, content); });
+    step([p = Pattern(*pattern, where), content = string_field(json, "content", where)](std::string_view text) {
+      return replace(text, p, content);
+    });
   } else {
     fail(
         "{}: normalizer {} is not supported (known: NFC, NFD, NFKC, NFKD, Lowercase, Strip, Prepend, Replace, "
@@ -71,9 +76,15 @@ void Normalizer::add(const Json& json, const std::string& where) {
   }
 }
 
-std::string Normalizer::operator()(std::string_view text) const {
+std::string Normalizer::operator()(std::string_view text, Marks* marks) const {
   std::string out(text);
-  for (const auto& step : steps_) out = step(out);
+  for (const Step& step : steps_) {
+    std::string changed = step.whole(out);
+    if (marks)
+      for (Mark& mark : *marks)
+        mark.at = std::min(step.prefix(std::string_view(out).substr(0, mark.at)).size(), changed.size());
+    out = std::move(changed);
+  }
   return out;
 }
 

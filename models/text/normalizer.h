@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "../../runtime/json.h"
+#include "marks.h"
 
 namespace tenon::text {
 
@@ -17,11 +18,18 @@ class Normalizer {
   Normalizer(const Json&, const std::string& where);
 
   bool empty() const { return steps_.empty(); }
-  std::string operator()(std::string_view text) const;
+  /// `marks`, if there are any, become offsets in what is returned: as long as what their part of the text before them
+  /// becomes by itself.
+  std::string operator()(std::string_view text, Marks* marks = nullptr) const;
 
  private:
+  using Change = std::function<std::string(std::string_view)>;
+  struct Step {
+    Change whole;
+    Change prefix;  // of a text that goes on
+  };
   void add(const Json&, const std::string& where);
-  std::vector<std::function<std::string(std::string_view)>> steps_;
+  std::vector<Step> steps_;
 };
 
 }  // namespace tenon::text

@@ -115,17 +115,26 @@ Finder runs(ClassOf class_of) {
   };
 }
 
-// Each piece through `change`, which appends the new text of a piece; empty pieces vanish.
+// Each piece through `change`, which appends the new text of a piece; empty pieces vanish. A mark within a piece moves
+// to the end of what its part of the piece before it becomes, one at its begin or before it to the begin.
 template <class Change>
 void rewrite(Pieces& pieces, Change change) {
   std::string text;
   std::vector<TextSpan> spans;
   text.reserve(pieces.text.size() + pieces.spans.size());
+  size_t mark = 0;
   for (size_t i = 0; i < pieces.spans.size(); ++i) {
     const size_t begin = text.size();
     change(pieces[i], i, text);
     if (text.size() > begin) spans.push_back({begin, text.size()});
+    for (; mark < pieces.marks.size() && pieces.marks[mark].at < pieces.spans[i].end; ++mark) {
+      size_t& at = pieces.marks[mark].at;
+      std::string before;
+      if (at > pieces.spans[i].begin) change(pieces[i].substr(0, at - pieces.spans[i].begin), i, before);
+      at = begin + before.size();
+    }
   }
+  for (; mark < pieces.marks.size(); ++mark) pieces.marks[mark].at = text.size();
   pieces.own(std::move(text), std::move(spans));
 }
 

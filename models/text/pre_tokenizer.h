@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "../../runtime/json.h"
+#include "marks.h"
 #include "regex.h"
 
 namespace tenon::text {
@@ -20,6 +21,7 @@ struct Pieces {
   std::string_view text;
   std::vector<TextSpan> spans;
   bool at_start = true;  // of the whole text: nothing, not even an added token, stands before it
+  Marks marks;           // offsets in `text`
 
   std::string_view operator[](size_t i) const { return text.substr(spans[i].begin, spans[i].end - spans[i].begin); }
 

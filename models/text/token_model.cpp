@@ -32,6 +32,8 @@ class WordLevel final : public TokenModel {
            word.substr(0, 64));
   }
 
+  size_t length_of(int32_t, std::string_view rest) const override { return rest.size(); }
+
  private:
   const Vocabulary& vocabulary_;
   int32_t unk_;

@@ -23,6 +23,8 @@ class TokenModel {
   virtual ~TokenModel() = default;
   virtual std::unique_ptr<ModelScratch> scratch() const { return nullptr; }
   virtual void encode(std::string_view word, ModelScratch*, std::vector<int32_t>& out) const = 0;
+  /// How many bytes at the begin of `rest`, what is left of a word, its next token `id` stands for.
+  virtual size_t length_of(int32_t id, std::string_view rest) const = 0;
 };
 
 /// Reads `model` (BPE or WordLevel) and fills `vocabulary`. `byte_level`: words are bytes, tokens are written in the

@@ -46,6 +46,17 @@ class Tokenizer {
   /// byte-level tokenizer, U+FFFD elsewhere.
   std::vector<int32_t> encode(std::string_view text, bool add_special_tokens = false) const;
 
+  /// Where a place of a text falls among its tokens: so many end at or before it, so many begin before it. One more
+  /// begin than end when a token goes on over the place. What a normalizer puts in front of a text begins at its place
+  /// 0.
+  struct Place {
+    size_t ended = 0, begun = 0;
+  };
+  /// The same ids, and of each of `places` (offsets in bytes, ascending, at most the length of the text) where it
+  /// falls, as transformers' char_to_token tells. Bytes that are not UTF-8 become U+FFFD.
+  std::vector<int32_t> encode(std::string_view text, bool add_special_tokens, std::span<const size_t> places,
+                              std::vector<Place>& found) const;
+
   /// Text of ids, always valid UTF-8: what is not becomes U+FFFD. Ids beyond the vocabulary (a model's padded rows)
   /// give nothing.
   std::string decode(std::span<const int32_t> ids, bool skip_special = false) const;

@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "added_tokens.h"
+#include "marks.h"
 #include "normalizer.h"
 #include "post_processor.h"
 #include "pre_tokenizer.h"
@@ -49,8 +50,20 @@ struct Tokenizer::Parts {
   void read_special_tokens(const Json& config);
   std::optional<int32_t> id_of(std::string_view token) const;
 
-  void encode_text(std::string_view text, bool at_start, Scratch&, std::vector<int32_t>& out) const;
-  void encode_words(std::string_view text, bool at_start, Scratch&, std::vector<int32_t>& out) const;
+  // What encoding fills. With `places`, those of `marks` are found on the way; marks are offsets in the text at hand.
+  struct Output {
+    std::vector<int32_t> ids;
+    std::vector<Place>* places = nullptr;
+
+    void found(const Mark& mark, size_t ended, size_t begun) { (*places)[mark.index] = {ended, begun}; }
+  };
+  std::vector<int32_t> encode(std::string_view text, bool add_special_tokens, const Marks& marks,
+                              std::vector<Place>* places);
+  template <class Encode>
+  void encode_split(std::string_view text, bool at_start, const Marks& marks,
+                    const std::vector<TokenFinder::Part>& split, Output& out, Encode&& encode) const;
+  void encode_text(std::string_view text, bool at_start, Marks marks, Scratch&, Output& out) const;
+  void encode_words(std::string_view text, bool at_start, Marks marks, Scratch&, Output& out) const;
 };
 
 }  // namespace tenon::text

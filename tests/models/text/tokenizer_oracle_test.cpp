@@ -92,6 +92,40 @@ TEST(TokenizerOracle, EveryMakeGivesTheSameIdsAndTexts) {
   }
 }
 
+// tests/data/token_places.json, which make_places_oracle.py writes and explains.
+TEST(TokenizerOracle, CharactersFallIntoTheSameTokens) {
+  const Json places = read_json(testing::tree_data_path("token_places.json"));
+  const auto texts = places["texts"].get<std::vector<std::string>>();
+  size_t compared = 0;
+  for (const Json& variant : oracle()["variants"]) {
+    const std::string name = variant["name"];
+    if (!places["places"].contains(name)) continue;
+    Json json = oracle()["bases"][variant["base"].get<std::string>()];
+    json.merge_patch(variant["patch"]);
+    const auto tokenizer = Tokenizer::from_json(json.dump(), name);
+    for (size_t t = 0; t < texts.size(); ++t) {
+      SCOPED_TRACE(name + ": " + texts[t]);
+      std::vector<size_t> begins;
+      for (size_t i = 0; i <= texts[t].size(); ++i)
+        if (i == texts[t].size() || (static_cast<unsigned char>(texts[t][i]) & 0xC0) != 0x80) begins.push_back(i);
+      std::vector<Tokenizer::Place> found;
+      const auto ids = tokenizer->encode(texts[t], false, begins, found);
+      EXPECT_EQ(ids, tokenizer->encode(texts[t], false));
+      const Json& wanted = places["places"][name][t];
+      ASSERT_EQ(wanted.size() + 1, begins.size());
+      for (size_t c = 0; c < wanted.size(); ++c) {
+        if (wanted[c].is_null()) continue;  // in no token
+        EXPECT_EQ(found[c].ended, wanted[c].get<size_t>()) << "character " << c;
+        EXPECT_GE(found[c + 1].begun, found[c].ended + 1) << "character " << c;
+        ++compared;
+      }
+      EXPECT_EQ(found.back().ended, ids.size());
+      EXPECT_EQ(found.back().begun, ids.size());
+    }
+  }
+  EXPECT_GT(compared, 10000u);
+}
+
 // GPT-2's tokenizer.json as transformers makes it of vocab.json and merges.txt.
 std::string gpt2_json() {
   Json merges = Json::array();
