@@ -5,10 +5,12 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <utility>
 
 #include "../runtime/check.h"
 #include "../runtime/files.h"
 #include "completions.h"
+#include "rewards/response.h"
 #include "tasks/countdown.h"
 
 namespace tenon::rl {
@@ -17,6 +19,27 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr size_t kPiece = 8;  // tokens: long enough that ordinary phrases do not count as repetition
+
+// Every reason to drop a completion.
+constexpr std::pair<const char*, int64_t SampleDataResult::*> kDropped[] = {
+    {"wrong", &SampleDataResult::wrong},           {"unfinished", &SampleDataResult::unfinished},
+    {"misformed", &SampleDataResult::misformed},   {"too_short", &SampleDataResult::too_short},
+    {"too_long", &SampleDataResult::too_long},     {"inconsistent", &SampleDataResult::inconsistent},
+    {"repetitive", &SampleDataResult::repetitive}, {"long_paragraph", &SampleDataResult::long_paragraph},
+    {"code_block", &SampleDataResult::code_block}, {"duplicate", &SampleDataResult::duplicate},
+    {"surplus", &SampleDataResult::surplus}};
+
+// "3 wrong, 1 repetitive"
+std::string dropped_text(const SampleDataResult& result) {
+  std::string out;
+  for (const auto& [name, count] : kDropped) {
+    if (result.*count == 0) continue;
+    std::string words = name;
+    std::replace(words.begin(), words.end(), '_', ' ');
+    out += fmt::format("{}{} {}", out.empty() ? "" : ", ", result.*count, words);
+  }
+  return out.empty() ? "none" : out;
+}
 
 // A row of supervised data in the shape its prompt had.
 std::string training_row(const Row& row, const std::string& completion) {
@@ -69,16 +92,8 @@ class Collector {
         of_prompt = 0;
         seen.clear();
       }
-      if (!(correct[i] >= 0.5f)) {
-        ++result.wrong;
-      } else if (!s.finished && !options_.keep_unfinished) {
-        ++result.unfinished;
-      } else if (!(format[i] >= 0.5f)) {
-        ++result.misformed;
-      } else if (consistency_ && !(consistency[i] >= static_cast<float>(options_.min_consistency))) {
-        ++result.inconsistent;
-      } else if (repeated_share(s.completion_tokens, kPiece) > options_.max_repetition) {
-        ++result.repetitive;
+      if (const Counter reason = why_dropped(s, correct[i], format[i], consistency[i])) {
+        ++(result.*reason);
       } else if (!seen.insert(s.completion).second) {
         ++result.duplicate;
       } else if (of_prompt >= options_.max_per_prompt) {
@@ -95,6 +110,27 @@ class Collector {
   std::string lines;
 
  private:
+  using Counter = int64_t SampleDataResult::*;
+
+  // Null for a completion that is correct and reads well.
+  Counter why_dropped(const Sample& s, float correct, float format, float consistency) const {
+    using Result = SampleDataResult;
+    const auto length = static_cast<int64_t>(s.completion_tokens.size());
+    if (!(correct >= 0.5f)) return &Result::wrong;
+    if (!s.finished && !options_.keep_unfinished) return &Result::unfinished;
+    if (!(format >= 0.5f)) return &Result::misformed;
+    if (length < options_.min_length) return &Result::too_short;
+    if (options_.max_length > 0 && length > options_.max_length) return &Result::too_long;
+    if (consistency_ && !(consistency >= static_cast<float>(options_.min_consistency))) return &Result::inconsistent;
+    if (repeated_share(s.completion_tokens, kPiece) > options_.max_repetition) return &Result::repetitive;
+    const std::string response = opened_response(s);
+    const std::string_view thinking = thinking_part(response);
+    if (options_.max_paragraph > 0 && longest_paragraph(thinking) > options_.max_paragraph)
+      return &Result::long_paragraph;
+    if (options_.drop_code_blocks && has_code_block(thinking)) return &Result::code_block;
+    return nullptr;
+  }
+
   const SampleDataOptions& options_;
   BatchReward correct_, format_, consistency_;
 };
@@ -110,21 +146,14 @@ void SampleDataOptions::validate() const {
   check(temperature >= 0 && std::isfinite(temperature), "temperature must not be negative, got {}", temperature);
   check(top_p > 0 && top_p <= 1, "top_p must be in (0, 1], got {}", top_p);
   check(max_repetition >= 0 && max_repetition <= 1, "max_repetition is a share, got {}", max_repetition);
+  check(min_length >= 0 && max_length >= 0 && max_paragraph >= 0,
+        "min_length ({}), max_length ({}) and max_paragraph ({}) must not be negative", min_length, max_length,
+        max_paragraph);
+  check(max_length == 0 || min_length <= max_length, "min_length ({}) is more than max_length ({})", min_length,
+        max_length);
   check(translate.empty() || translate == "countdown", "translate knows 'countdown', got '{}'", translate);
   check(generation_max_batch >= 1, "generation_max_batch must be at least 1, got {}", generation_max_batch);
   check(generation_cache_mb >= 0, "generation_cache_mb must not be negative, got {}", generation_cache_mb);
-}
-
-double repeated_share(std::span<const int32_t> tokens, size_t n) {
-  if (n == 0 || tokens.size() < n) return 0;
-  std::set<std::vector<int32_t>> seen;
-  size_t repeated = 0;
-  const size_t pieces = tokens.size() - n + 1;
-  for (size_t i = 0; i < pieces; ++i)
-    repeated += !seen.emplace(tokens.begin() + static_cast<std::ptrdiff_t>(i),
-                              tokens.begin() + static_cast<std::ptrdiff_t>(i + n))
-                     .second;
-  return static_cast<double>(repeated) / static_cast<double>(pieces);
 }
 
 SampleDataResult sample_data(models::Model& model, const PromptDataset& data, const SampleDataOptions& options,
@@ -162,10 +191,7 @@ SampleDataResult sample_data(models::Model& model, const PromptDataset& data, co
   if (control.progress) control.progress->end();
   SampleDataResult& result = collector.result;
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
-  check(
-      result.kept > 0,
-      "sample: none of {} completions was kept ({} wrong, {} unfinished, {} misformed, {} inconsistent, {} repetitive)",
-      result.sampled, result.wrong, result.unfinished, result.misformed, result.inconsistent, result.repetitive);
+  check(result.kept > 0, "sample: none of {} completions was kept; dropped: {}", result.sampled, dropped_text(result));
   write_file_atomically(options.output, collector.lines);
   return result;
 }
@@ -175,16 +201,15 @@ std::string to_json(const SampleDataResult& r) {
   out["prompts"] = r.prompts;
   out["sampled"] = r.sampled;
   out["kept"] = r.kept;
-  out["wrong"] = r.wrong;
-  out["unfinished"] = r.unfinished;
-  out["misformed"] = r.misformed;
-  out["inconsistent"] = r.inconsistent;
-  out["repetitive"] = r.repetitive;
-  out["duplicate"] = r.duplicate;
-  out["surplus"] = r.surplus;
+  for (const auto& [name, count] : kDropped) out[name] = r.*count;
   out["tokens"] = r.tokens;
   out["seconds"] = r.seconds;
   return out.dump();
+}
+
+std::string to_text(const SampleDataResult& r) {
+  return fmt::format("kept {} of {} completions of {} prompts; dropped: {}", r.kept, r.sampled, r.prompts,
+                     dropped_text(r));
 }
 
 }  // namespace tenon::rl

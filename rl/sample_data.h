@@ -1,5 +1,6 @@
 // Rejection sampling: completions of a model that are correct, well formed and readable become training data for
-// another.
+// another. They are kept as they are, thinking and answer; what must read well is the thinking (all of a completion
+// without <think>), so that an answer may hold code.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +8,7 @@
 #include <vector>
 
 #include "datasets.h"
+#include "readability.h"
 #include "rewards/registry.h"
 #include "trainer.h"
 
@@ -24,8 +26,11 @@ struct SampleDataOptions {
   std::string format;       // a reward that must be at least 1/2; none: not looked at
   std::string consistency;  // a reward that must reach min_consistency; NaN does not
   double min_consistency = 1;
-  std::string translate;      // rewrites what is kept: "countdown"
-  double max_repetition = 1;  // share of 8-token pieces that stood in the completion before; 1: any
+  std::string translate;                   // rewrites what is kept: "countdown"
+  double max_repetition = 1;               // share of 8-token pieces that stood in the completion before; 1: any
+  int64_t min_length = 0, max_length = 0;  // tokens of the completion; 0: any
+  int64_t max_paragraph = 0;               // characters of a paragraph of the thinking; 0: any
+  bool drop_code_blocks = false;           // in the thinking
   bool keep_unfinished = false;
   uint64_t seed = 42;
   int64_t generation_max_batch = 64;
@@ -52,6 +57,10 @@ void describe(V& v, SampleDataOptions& o) {
   v.field("translate", o.translate,
           "rewrite what is kept into the prompt's language before `consistency` is asked: countdown");
   v.field("max_repetition", o.max_repetition, "largest share of 8-token pieces that repeat an earlier one");
+  v.field("min_length", o.min_length, "least tokens of a completion");
+  v.field("max_length", o.max_length, "most tokens of a completion; 0: any");
+  v.field("max_paragraph", o.max_paragraph, "characters of the longest paragraph of the thinking; 0: any");
+  v.field("drop_code_blocks", o.drop_code_blocks, "drop completions with a fenced code block in the thinking");
   v.field("keep_unfinished", o.keep_unfinished, "keep completions that were cut off");
   v.field("seed", o.seed, "seed of the order of prompts and of sampling");
   v.field("generation_max_batch", o.generation_max_batch, "sequences decoded at once");
@@ -62,14 +71,12 @@ void describe(V& v, SampleDataOptions& o) {
 
 struct SampleDataResult {
   int64_t prompts = 0, sampled = 0, tokens = 0;
-  int64_t wrong = 0, unfinished = 0, misformed = 0, inconsistent = 0, repetitive = 0, duplicate = 0,
-          surplus = 0;  // why they were dropped
+  // Why they were dropped; the first reason counts.
+  int64_t wrong = 0, unfinished = 0, misformed = 0, too_short = 0, too_long = 0, inconsistent = 0, repetitive = 0,
+          long_paragraph = 0, code_block = 0, duplicate = 0, surplus = 0;
   int64_t kept = 0;
   double seconds = 0;
 };
-
-/// Share of pieces of `n` tokens that occurred earlier in the sequence.
-double repeated_share(std::span<const int32_t> tokens, size_t n);
 
 /// Writes rows of prompt (or messages) + completion with the prompt's columns, whole or not at all. Throws Error when
 /// nothing is kept.
@@ -77,5 +84,7 @@ SampleDataResult sample_data(models::Model& model, const PromptDataset& data, co
                              const rewards::RewardOptions& reward_options = {}, const RunControl& control = {});
 
 std::string to_json(const SampleDataResult& result);
+/// One line for people: how many were kept, and why the others were dropped.
+std::string to_text(const SampleDataResult& result);
 
 }  // namespace tenon::rl

@@ -25,7 +25,9 @@ class SampleJob : public Job {
     settings_.validate();
     models::Model model = open_model(model_options_);
     const auto data = PromptDataset::from_jsonl(need_path(data_options_, "data"), data_options_);
-    return to_json(sample_data(model, data, options_, reward_options_, control));
+    const SampleDataResult result = sample_data(model, data, options_, reward_options_, control);
+    if (control.progress) control.progress->message(to_text(result));
+    return to_json(result);
   }
 
  private:
