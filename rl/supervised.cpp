@@ -14,33 +14,44 @@
 namespace tenon::rl {
 namespace {
 
-void append(TokenizedExample& example, const std::vector<int32_t>& tokens, bool learn) {
-  example.tokens.insert(example.tokens.end(), tokens.begin(), tokens.end());
-  example.learn.insert(example.learn.end(), tokens.size(), learn);
-}
-
-// The rendered conversation, encoded piece by piece between the edges of the assistant's turns: the pieces are what
-// generation sees too.
+// The rendered conversation, encoded as one text and learned where the assistant speaks. A token that goes on over an
+// edge of a turn is learned with it, as in transformers' mask of the assistant's tokens.
 TokenizedExample tokenize_conversation(const Row& row, const models::Model& model, bool completion_only) {
   const text::ChatTemplate* chat = model.chat_template();
   check(chat != nullptr, "{}: a conversation needs a chat template, which the model lacks", row.source);
   const auto rendered = chat->render_with_spans(row.messages);
-  int64_t context_turns = 0;  // of the assistant, in messages that carry no loss
+  size_t context_turns = 0;  // of the assistant, in messages that carry no loss
   for (int64_t m = 0; m < row.prompt_messages; ++m) context_turns += row.messages[m].role == "assistant";
-
-  const text::Tokenizer& tokenizer = tokenizer_of(model);
-  const std::string_view text = rendered.text;
-  TokenizedExample example;
-  size_t at = 0;
-  int64_t turn = 0;
-  for (const auto& [begin, end] : rendered.assistant_spans) {
-    append(example, tokenizer.encode(text.substr(at, begin - at)), !completion_only);
-    append(example, tokenizer.encode(text.substr(begin, end - begin)), !completion_only || turn >= context_turns);
-    at = end;
-    ++turn;
+  std::vector<size_t> edges;
+  for (size_t turn = context_turns; turn < rendered.assistant_spans.size(); ++turn) {
+    edges.push_back(rendered.assistant_spans[turn].first);
+    edges.push_back(rendered.assistant_spans[turn].second);
   }
-  append(example, tokenizer.encode(text.substr(at)), !completion_only);
-  return example;
+  std::vector<text::Tokenizer::Place> places;
+  TokenizedExample out;
+  out.tokens = tokenizer_of(model).encode(rendered.text, false, edges, places);
+  out.learn.assign(out.tokens.size(), !completion_only);
+  for (size_t i = 0; i < places.size(); i += 2)
+    std::fill(out.learn.begin() + static_cast<std::ptrdiff_t>(places[i].ended),
+              out.learn.begin() + static_cast<std::ptrdiff_t>(places[i + 1].begun), uint8_t{1});
+  return out;
+}
+
+// A prompt and its completion. Each is encoded by itself, since that is how the prompt stands there when the model
+// writes; the completion as what goes on where the prompt ended.
+TokenizedExample tokenize_completion(const Row& row, const models::Model& model, bool completion_only,
+                                     bool append_eos) {
+  const text::Tokenizer& tokenizer = tokenizer_of(model);
+  const bool chat = !row.messages.empty();
+  TokenizedExample out;
+  out.tokens = tokenizer.encode(prompt_text(row, model.chat_template()), /*add_special_tokens=*/!chat);
+  out.learn.assign(out.tokens.size(), !completion_only);
+  const std::vector<int32_t> completion = tokenizer.encode_continuation(row.completion);
+  out.tokens.insert(out.tokens.end(), completion.begin(), completion.end());
+  if (append_eos && (out.tokens.empty() || out.tokens.back() != end_token(model)))
+    out.tokens.push_back(end_token(model));
+  out.learn.resize(out.tokens.size(), 1);
+  return out;
 }
 
 std::vector<int64_t> input_lengths(std::span<const TokenizedExample* const> examples) {
@@ -70,18 +81,9 @@ int32_t end_token(const models::Model& model) {
 
 TokenizedExample tokenize_example(const Row& row, const models::Model& model, int64_t max_length, bool completion_only,
                                   bool append_eos) {
-  TokenizedExample example;
-  if (!row.messages.empty() && row.completion.empty()) {
-    example = tokenize_conversation(row, model, completion_only);
-  } else {
-    const text::Tokenizer& tokenizer = tokenizer_of(model);
-    const bool chat = !row.messages.empty();
-    append(example, tokenizer.encode(prompt_text(row, model.chat_template()), /*add_special_tokens=*/!chat),
-           !completion_only);
-    append(example, tokenizer.encode(row.completion), true);
-    if (append_eos && (example.tokens.empty() || example.tokens.back() != end_token(model)))
-      append(example, {end_token(model)}, true);
-  }
+  TokenizedExample example = !row.messages.empty() && row.completion.empty()
+                                 ? tokenize_conversation(row, model, completion_only)
+                                 : tokenize_completion(row, model, completion_only, append_eos);
   if (max_length > 0 && static_cast<int64_t>(example.tokens.size()) > max_length) {
     example.tokens.resize(max_length);
     example.learn.resize(max_length);
@@ -104,6 +106,18 @@ TokenBatch pack_examples(std::span<const TokenizedExample* const> examples, Devi
   out.batch = models::pack_sequences(std::span<const std::span<const int32_t>>(inputs), device);
   out.targets = Tensor::from_vector(targets).to(device);
   return out;
+}
+
+LearnedRows learned_rows(const TokenBatch& batch) {
+  std::vector<int32_t> rows, targets;
+  const Tensor host = batch.targets.to(Device::cpu());
+  for (int64_t t = 0; t < host.numel(); ++t)
+    if (host.data<int32_t>()[t] != -100) {
+      rows.push_back(static_cast<int32_t>(t));
+      targets.push_back(host.data<int32_t>()[t]);
+    }
+  return {Tensor::from_vector(rows).to(batch.targets.device()),
+          Tensor::from_vector(targets).to(batch.targets.device())};
 }
 
 SupervisedLoss supervised_step(models::Model& model, TrainingRun& run, const TrainerOptions& options,

@@ -44,6 +44,12 @@ struct TokenBatch {
 };
 TokenBatch pack_examples(std::span<const TokenizedExample* const> examples, Device device);
 
+/// Rows of the hidden states whose next token is learned (i32), and those tokens.
+struct LearnedRows {
+  Tensor rows, targets;
+};
+LearnedRows learned_rows(const TokenBatch& batch);
+
 struct SupervisedLoss {
   double loss = 0;            // with the router's and that of further tokens
   double load_balancing = 0;  // mean over tokens, without its coefficient; 0 for dense models

@@ -51,6 +51,7 @@ void Tokenizer::Parts::encode_words(std::string_view text, bool at_start, Marks 
   pieces.text = text;
   pieces.at_start = at_start;
   pieces.marks = std::move(marks);
+  pieces.continues = at_start && out.continues;
   pre_tokenizer(pieces);
   size_t mark = 0;
   for (size_t i = 0; i < pieces.spans.size(); ++i) {
@@ -78,7 +79,7 @@ void Tokenizer::Parts::encode_text(std::string_view text, bool at_start, Marks m
                                    Output& out) const {
   std::string normalized;
   if (!normalizer.empty()) {
-    normalized = normalizer(text, marks.empty() ? nullptr : &marks);
+    normalized = normalizer(text, marks.empty() ? nullptr : &marks, at_start && out.continues);
     text = normalized;
   }
   if (added.in_normalized().empty()) return encode_words(text, at_start, std::move(marks), scratch, out);
@@ -90,8 +91,7 @@ void Tokenizer::Parts::encode_text(std::string_view text, bool at_start, Marks m
 }
 
 std::vector<int32_t> Tokenizer::Parts::encode(std::string_view text, bool add_special_tokens, const Marks& marks,
-                                              std::vector<Place>* places) {
-  Output out{.ids = {}, .places = places};
+                                              Output out) {
   out.ids.reserve(text.size() / 3 + 8);
   if (add_special_tokens) {
     const auto& before = post_processor.before;
@@ -132,7 +132,11 @@ std::vector<int32_t> Tokenizer::Parts::encode(std::string_view text, bool add_sp
 }
 
 std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special_tokens) const {
-  return parts_->encode(text, add_special_tokens, {}, nullptr);
+  return parts_->encode(text, add_special_tokens, {}, {});
+}
+
+std::vector<int32_t> Tokenizer::encode_continuation(std::string_view text) const {
+  return parts_->encode(text, false, {}, {.continues = true});
 }
 
 std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special_tokens, std::span<const size_t> places,
@@ -146,7 +150,7 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special_t
     marks.push_back({valid ? places[i] : to_valid_utf8(text.substr(0, places[i])).size(), i});
   }
   found.assign(places.size(), {});
-  return parts_->encode(valid ? text : repaired, add_special_tokens, marks, &found);
+  return parts_->encode(valid ? text : repaired, add_special_tokens, marks, {.places = &found});
 }
 
 }  // namespace tenon::text

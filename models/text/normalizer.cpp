@@ -45,7 +45,7 @@ Normalizer::Normalizer(const Json& json, const std::string& where) {
 
 void Normalizer::add(const Json& json, const std::string& where) {
   const std::string type = string_field(json, "type", where);
-  const auto step = [this](const Change& change) { steps_.push_back({change, change}); };
+  const auto step = [this](const Change& change) { steps_.push_back({change, change, false}); };
   if (type == "NFC" || type == "NFD" || type == "NFKC" || type == "NFKD") {
     const NormalForm form = type == "NFC"    ? NormalForm::nfc
                             : type == "NFD"  ? NormalForm::nfd
@@ -57,11 +57,12 @@ void Normalizer::add(const Json& json, const std::string& where) {
   } else if (type == "Strip") {
     const bool left = bool_field(json, "strip_left", where, true), right = bool_field(json, "strip_right", where, true);
     steps_.push_back({[left, right](std::string_view text) { return strip(text, left, right); },
-                      [left](std::string_view text) { return strip(text, left, false); }});
+                      [left](std::string_view text) { return strip(text, left, false); }, false});
   } else if (type == "Prepend") {
     step([prefix = string_field(json, "prepend", where)](std::string_view text) {
       return text.empty() ? std::string() : prefix + std::string(text);
     });
+    steps_.back().prepends = true;
   } else if (type == "Replace") {
     const Json* pattern = find_field(json, "pattern", where);
     check(pattern != nullptr, "{}: needs a 'pattern'", where);
@@ -76,9 +77,10 @@ void Normalizer::add(const Json& json, const std::string& where) {
   }
 }
 
-std::string Normalizer::operator()(std::string_view text, Marks* marks) const {
+std::string Normalizer::operator()(std::string_view text, Marks* marks, bool continues) const {
   std::string out(text);
   for (const Step& step : steps_) {
+    if (continues && step.prepends) continue;
     std::string changed = step.whole(out);
     if (marks)
       for (Mark& mark : *marks)

@@ -155,8 +155,9 @@ std::function<void(Pieces&)> metaspace(const Json& json, const std::string& wher
       Behavior::merged_with_next, false);
   return [=](Pieces& pieces) {
     rewrite(pieces, [&](std::string_view piece, size_t i, std::string& out) {
+      const bool first = i == 0 && pieces.spans[i].begin == 0;
       const bool prefix =
-          scheme == "always" || (scheme == "first" && pieces.at_start && i == 0 && pieces.spans[i].begin == 0);
+          !(first && pieces.continues) && (scheme == "always" || (scheme == "first" && first && pieces.at_start));
       if (prefix && !piece.starts_with(' ') && !piece.starts_with(replacement)) out += replacement;
       for (const char c : piece) c == ' ' ? out += replacement : out += c;
     });
@@ -182,8 +183,8 @@ void PreTokenizer::add(const Json& json, const std::string& where, bool last) {
   if (type == "ByteLevel") {
     if (bool_field(json, "add_prefix_space", where, true)) {
       steps_.emplace_back([](Pieces& pieces) {
-        rewrite(pieces, [](std::string_view piece, size_t, std::string& out) {
-          if (!piece.starts_with(' ')) out += ' ';
+        rewrite(pieces, [&](std::string_view piece, size_t i, std::string& out) {
+          if (!piece.starts_with(' ') && !(i == 0 && pieces.continues)) out += ' ';
           out += piece;
         });
       });

@@ -20,8 +20,9 @@ namespace tenon::text {
 struct Pieces {
   std::string_view text;
   std::vector<TextSpan> spans;
-  bool at_start = true;  // of the whole text: nothing, not even an added token, stands before it
-  Marks marks;           // offsets in `text`
+  bool at_start = true;    // of the whole text: nothing, not even an added token, stands before it
+  Marks marks;             // offsets in `text`
+  bool continues = false;  // another text: nothing is put in front of this one
 
   std::string_view operator[](size_t i) const { return text.substr(spans[i].begin, spans[i].end - spans[i].begin); }
 

@@ -46,6 +46,10 @@ class Tokenizer {
   /// byte-level tokenizer, U+FFFD elsewhere.
   std::vector<int32_t> encode(std::string_view text, bool add_special_tokens = false) const;
 
+  /// Ids of a text that goes on where another ended: what tokenizers put in front of a text (a space, mostly) is not
+  /// put in front of this one, and no token reaches back into the other.
+  std::vector<int32_t> encode_continuation(std::string_view text) const;
+
   /// Where a place of a text falls among its tokens: so many end at or before it, so many begin before it. One more
   /// begin than end when a token goes on over the place. What a normalizer puts in front of a text begins at its place
   /// 0.

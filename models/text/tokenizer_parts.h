@@ -52,13 +52,13 @@ struct Tokenizer::Parts {
 
   // What encoding fills. With `places`, those of `marks` are found on the way; marks are offsets in the text at hand.
   struct Output {
-    std::vector<int32_t> ids;
+    bool continues = false;  // the text goes on another: nothing is put in front of it
+    std::vector<int32_t> ids = {};
     std::vector<Place>* places = nullptr;
 
     void found(const Mark& mark, size_t ended, size_t begun) { (*places)[mark.index] = {ended, begun}; }
   };
-  std::vector<int32_t> encode(std::string_view text, bool add_special_tokens, const Marks& marks,
-                              std::vector<Place>* places);
+  std::vector<int32_t> encode(std::string_view text, bool add_special_tokens, const Marks& marks, Output out);
   template <class Encode>
   void encode_split(std::string_view text, bool at_start, const Marks& marks,
                     const std::vector<TokenFinder::Part>& split, Output& out, Encode&& encode) const;
