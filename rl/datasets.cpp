@@ -240,7 +240,8 @@ void read_completion(Row& row, const Json& object, const DatasetOptions& options
   row.messages.insert(row.messages.end(), answer.begin(), answer.end());
 }
 
-void read_example(Row& row, const Json& object, const DatasetOptions& options, const std::string& where) {
+void read_example(Row& row, const Json& object, const DatasetOptions& options, bool need_completion,
+                  const std::string& where) {
   if (options.prompt_template.empty() && object.contains(options.messages_column)) {
     row.messages = messages_of(object[options.messages_column], options.messages_column, where);
     add_system(row, options);
@@ -250,7 +251,8 @@ void read_example(Row& row, const Json& object, const DatasetOptions& options, c
     return;
   }
   read_prompt(row, object, options, where);
-  read_completion(row, object, options, where);
+  if (need_completion || !options.completion_template.empty() || object.contains(options.completion_column))
+    read_completion(row, object, options, where);
 }
 
 void read_document(Row& row, const Json& object, const DatasetOptions& options, const std::string& where) {
@@ -321,15 +323,17 @@ PromptDataset PromptDataset::from_rows(std::vector<Row> rows, std::string name) 
   return PromptDataset(std::move(rows), std::move(name));
 }
 
-SftDataset SftDataset::from_jsonl(const std::string& path, const DatasetOptions& options) {
-  return from_jsonl(std::vector<std::string>{path}, options);
+SftDataset SftDataset::from_jsonl(const std::string& path, const DatasetOptions& options, bool need_completions) {
+  return from_jsonl(std::vector<std::string>{path}, options, need_completions);
 }
 
-SftDataset SftDataset::from_jsonl(const std::vector<std::string>& paths, const DatasetOptions& options) {
+SftDataset SftDataset::from_jsonl(const std::vector<std::string>& paths, const DatasetOptions& options,
+                                  bool need_completions) {
   RowReader reader(paths, options);
   for (size_t f = 0; f < paths.size(); ++f)
-    reader.read(
-        f, [&](Row& row, const Json& object, const std::string& where) { read_example(row, object, options, where); });
+    reader.read(f, [&](Row& row, const Json& object, const std::string& where) {
+      read_example(row, object, options, need_completions, where);
+    });
   return SftDataset(std::move(reader.rows), reader.name(), reader.contaminated);
 }
 

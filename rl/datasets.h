@@ -99,8 +99,10 @@ class PromptDataset : public Dataset {
 
 class SftDataset : public Dataset {
  public:
-  static SftDataset from_jsonl(const std::string& path, const DatasetOptions& = {});
-  static SftDataset from_jsonl(const std::vector<std::string>& paths, const DatasetOptions& = {});
+  /// A row may be a prompt alone unless `need_completions`.
+  static SftDataset from_jsonl(const std::string& path, const DatasetOptions& = {}, bool need_completions = true);
+  static SftDataset from_jsonl(const std::vector<std::string>& paths, const DatasetOptions& = {},
+                               bool need_completions = true);
   static SftDataset from_rows(std::vector<Row> rows, std::string name = "examples");
 
  private:

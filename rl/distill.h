@@ -1,14 +1,28 @@
 // Distillation of a teacher's next-token distributions into a student: forward or reverse KL, or the generalised
-// Jensen-Shannon divergence between them, on given completions or on the student's own (Agarwal et al. 2024, arXiv
-// 2306.13649; settings as in TRL's GKD trainer). Distillation on a teacher's samples alone is supervised fine-tuning
-// (sft.h).
+// Jensen-Shannon divergence between them (Agarwal et al. 2024, arXiv 2306.13649). Settings as in TRL's GKDConfig, with
+// its meaning; defaults are those of plain distillation on given completions (TRL: beta 0.5, lmbda 0.5, temperature
+// 0.9, max_new_tokens 128). The loss is the mean over all learned tokens of an optimizer step.
+//
+// Whose completions a step is on: the student's own with probability lmbda, else the teacher's with seq_kd, else those
+// of the data, which may hold prompts alone where it never comes to that.
+//
+// With loss_top_k the teacher is known by its most probable tokens (ops/distill_head.h), and with teacher_cache these
+// are computed once over the data and kept on disk (teacher_cache.h): a run that finds all there never loads the
+// teacher.
+//
+// Distillation on a teacher's samples alone is supervised fine-tuning (sft.h) on what rejection sampling
+// (sample_data.h) writes; it needs no common vocabulary.
 #pragma once
 
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "datasets.h"
 #include "lora_settings.h"
+#include "open_model.h"
 #include "sft.h"
+#include "teacher_cache.h"
 #include "trainer.h"
 
 namespace tenon::rl {
@@ -16,12 +30,15 @@ namespace tenon::rl {
 struct DistillOptions {
   int64_t train_batch_size = 32;  // examples in one optimizer step
   int64_t max_length = 1024;
-  double beta = 0;         // 0: KL(teacher || student), 1: KL(student || teacher), between: generalised JSD
-  double temperature = 1;  // of both models' logits in the loss
-  double lmbda = 0;        // share of steps on the student's own completions
-  double sft_weight = 0;   // weight of the cross-entropy on the given completions, added to the divergence
+  double beta = 0;   // 0: KL(teacher || student), 1: KL(student || teacher), between: generalised JSD
+  double lmbda = 0;  // share of steps on the student's own completions
+  bool seq_kd = false;
+  double temperature = 1;  // of sampling; TRL's GKD does not use it in the loss either
   int64_t max_new_tokens = 256;
-  double sampling_temperature = 1;
+  double loss_temperature = 1;  // of both models' logits in the loss
+  int64_t loss_top_k = 0;       // 0: the whole vocabulary
+  std::string teacher_cache;
+  double sft_weight = 0;  // weight of the cross-entropy on completions that are not the student's own
   bool append_eos = true;
   int64_t max_steps = 0;
   double num_train_epochs = 1;
@@ -46,6 +63,8 @@ struct DistillOptions {
   LoraSettings lora;
 
   void validate() const;
+  /// Whether the completions of the data are ever used.
+  bool uses_given_completions() const { return lmbda < 1 && !seq_kd; }
 };
 
 template <class V>
@@ -54,11 +73,17 @@ void describe(V& v, DistillOptions& o) {
   v.field("max_length", o.max_length, "tokens of one example; longer ones lose their end; 0: what the models can take");
   v.field("beta", o.beta,
           "0: KL(teacher || student), 1: KL(student || teacher), between: generalised Jensen-Shannon divergence");
-  v.field("temperature", o.temperature, "divides both models' logits in the loss");
-  v.field("lmbda", o.lmbda, "share of steps on completions that the student samples; 0: the given ones only");
-  v.field("sft_weight", o.sft_weight, "weight of the cross-entropy on given completions");
-  v.field("max_new_tokens", o.max_new_tokens, "length of the student's own completions");
-  v.field("sampling_temperature", o.sampling_temperature, "temperature at which the student samples them");
+  v.field("lmbda", o.lmbda, "share of steps on completions that the student samples");
+  v.field("seq_kd", o.seq_kd, "the other steps are on completions that the teacher samples, not on given ones");
+  v.field("temperature", o.temperature, "temperature at which completions are sampled");
+  v.field("max_new_tokens", o.max_new_tokens, "length of sampled completions");
+  v.field("loss_temperature", o.loss_temperature, "divides both models' logits in the loss");
+  v.field("loss_top_k", o.loss_top_k,
+          "the loss is over the teacher's so many most probable tokens and all others as one; 0: over the vocabulary");
+  v.field(
+      "teacher_cache", o.teacher_cache,
+      "folder that keeps the teacher's loss_top_k most probable tokens: filled once, then the teacher is not loaded");
+  v.field("sft_weight", o.sft_weight, "weight of the cross-entropy on completions that are not the student's own");
   v.field("append_eos", o.append_eos, "put the end token behind a plain completion that lacks it");
   v.field("max_steps", o.max_steps, "optimizer steps; 0: as many as num_train_epochs makes");
   v.field("num_train_epochs", o.num_train_epochs, "passes over the examples");
@@ -69,8 +94,11 @@ void describe(V& v, DistillOptions& o) {
 class DistillTrainer : private Checkpointed {
  public:
   /// Teacher and student must share a vocabulary: Error otherwise. All must outlive the trainer; the teacher is only
-  /// read.
-  DistillTrainer(models::Model& student, models::Model& teacher, const SftDataset& data, DistillOptions options = {});
+  /// read. `data` is an SftDataset, or with prompts alone a PromptDataset.
+  DistillTrainer(models::Model& student, models::Model& teacher, const Dataset& data, DistillOptions options = {});
+  /// The teacher by its folder, loaded when it is needed: never where teacher_cache is complete; it may then be left
+  /// unnamed.
+  DistillTrainer(models::Model& student, ModelOptions teacher, const Dataset& data, DistillOptions options = {});
 
   void set_control(RunControl control) { control_ = std::move(control); }
   void train();
@@ -81,14 +109,26 @@ class DistillTrainer : private Checkpointed {
   struct StepLoss {
     double loss = 0, divergence = 0, cross_entropy = 0;
   };
-  StepLoss distill_step(TrainingRun& run, const std::vector<const TokenizedExample*>& batch, double sft_weight);
-  std::vector<TokenizedExample> own_completions(const std::vector<int64_t>& rows, int64_t step);
+  DistillTrainer(models::Model& student, models::Model* teacher, ModelOptions folder, const Dataset& data,
+                 DistillOptions options);
+  void load_teacher();
+  void prepare_cache();
+  StepLoss distill_step(TrainingRun& run, const std::vector<const TokenizedExample*>& batch,
+                        std::span<const int64_t> rows, double sft_weight);
+  Var divergence(const Var& hidden, const TokenBatch& micro, const LearnedRows& learned, std::span<const int64_t> rows,
+                 const Tensor& weight);
+  std::vector<TokenizedExample> sampled_completions(models::Model& model, const std::vector<int64_t>& rows,
+                                                    int64_t step) const;
 
   models::Model& model_;
-  models::Model& teacher_;
+  models::Model* teacher_;  // null while it is not loaded
+  ModelOptions teacher_folder_;
+  std::optional<models::Model> loaded_teacher_;
+  std::optional<TeacherCache> cache_;
   DistillOptions options_;
   RunControl control_;
-  std::vector<TokenizedExample> examples_;
+  std::vector<TokenizedExample> examples_;     // empty unless given completions are used
+  std::vector<std::vector<int32_t>> prompts_;  // empty unless completions are sampled
 };
 
 }  // namespace tenon::rl

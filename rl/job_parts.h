@@ -62,7 +62,8 @@ struct RewardList {
 template <class V>
 void describe(V& v, RewardList& o) {
   v.field("reward_funcs", o.reward_funcs,
-          "the rewards by name; exec:PROGRAM is any program that answers JSON lines with numbers");
+          "the rewards by name; exec:PROGRAM is any program that answers JSON lines with numbers. A row's column "
+          "`rewards` names those that count for it; without it all do");
   v.field("reward_weights", o.reward_weights, "their weights in the sum; empty: 1 each");
   describe(v, o.options);
 }

@@ -113,7 +113,7 @@ struct TeacherOptions {
 };
 template <class V>
 void describe(V& v, TeacherOptions& o) {
-  v.field("teacher", o.teacher, "folder of the teacher");
+  v.field("teacher", o.teacher, "folder of the teacher; none where teacher_cache is complete");
 }
 
 class DistillJob : public TrainingJob<DistillOptions> {
@@ -125,10 +125,10 @@ class DistillJob : public TrainingJob<DistillOptions> {
 
  private:
   void train(models::Model& model, const RunControl& control) override {
-    check(!teacher_.teacher.empty(), "distill: no teacher (teacher)");
-    models::Model teacher =
-        open_model({.model = teacher_.teacher, .device = model_options_.device, .dtype = model_options_.dtype});
-    const auto data = SftDataset::from_jsonl(need_path(data_options_, "data"), data_options_);
+    const auto data =
+        SftDataset::from_jsonl(need_path(data_options_, "data"), data_options_, options_.uses_given_completions());
+    const ModelOptions teacher{
+        .model = teacher_.teacher, .device = model_options_.device, .dtype = model_options_.dtype};
     DistillTrainer trainer(model, teacher, data, options_);
     trainer.set_control(control);
     trainer.train();
