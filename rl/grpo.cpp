@@ -7,8 +7,6 @@
 #include "../autograd/arithmetic.h"
 #include "../autograd/head.h"
 #include "../autograd/indexing.h"
-#include "../models/text/chat_template.h"
-#include "../models/text/tokenizer.h"
 #include "../ops/cast.h"
 #include "../ops/elementwise.h"
 #include "../runtime/check.h"
@@ -33,28 +31,17 @@ struct GrpoTrainer::StepResult {
 };
 
 GrpoTrainer::GrpoTrainer(models::Model& model, const PromptDataset& data, GrpoOptions options)
-    : model_(model), data_(data), options_(std::move(options)) {
+    : model_(model), data_(data), options_(std::move(options)), sampler_(model, data, sampler_options(options_)) {
   options_.validate();
   prepare_lora(model, options_.lora, options_.seed, options_.router_bias_update_speed);
   check(!options_.sync_ref_model || !models::lora_of(model),
         "sync_ref_model: the reference of an adapter is the model under it, which stays as it is");
   entropy_coef_ = options_.entropy_coef;
   if (options_.soft_punish_cache > 0)
-    rewards_.push_back(  // of every row, whatever rewards it names
+    sampler_.add(  // of every row, whatever rewards it names
         {"soft_overlong_punishment",
          batched(rewards::soft_overlong_punishment(options_.max_completion_length, options_.soft_punish_cache)),
          static_cast<float>(options_.soft_punish_weight)});
-  const text::Tokenizer& tokenizer = tokenizer_of(model);
-  const int64_t context = model.config().max_position_embeddings;
-  for (const Row& row : data.rows()) {
-    prompts_.push_back(
-        tokenizer.encode(prompt_text(row, model.chat_template()), /*add_special_tokens=*/row.messages.empty()));
-    const auto length = static_cast<int64_t>(prompts_.back().size());
-    check(length > 0, "{}: the prompt is empty", row.source);
-    check(length < context, "{}: the prompt has {} tokens, the model's context {}", row.source, length, context);
-    check(options_.max_prompt_length == 0 || length <= options_.max_prompt_length,
-          "{}: the prompt has {} tokens, max_prompt_length is {}", row.source, length, options_.max_prompt_length);
-  }
 }
 
 GrpoTrainer::~GrpoTrainer() = default;
@@ -65,12 +52,12 @@ void GrpoTrainer::reward(std::string name, Reward function, float weight) {
 void GrpoTrainer::reward(std::string name, BatchReward function, float weight) {
   reward(WeightedReward{std::move(name), std::move(function), weight});
 }
-void GrpoTrainer::reward(WeightedReward reward) { rewards_.push_back(where_named(std::move(reward))); }
+void GrpoTrainer::reward(WeightedReward reward) { sampler_.add(where_named(std::move(reward))); }
 
 void GrpoTrainer::train() {
-  check(rewards_.size() > (options_.soft_punish_cache > 0 ? 1u : 0u),
+  check(sampler_.rewards().size() > (options_.soft_punish_cache > 0 ? 1u : 0u),
         "grpo: there is no reward; add one with reward(name, function)");
-  check_row_rewards(data_.rows(), rewards_);
+  check_row_rewards(data_.rows(), sampler_.rewards());
   if (options_.keeps_reference() && !models::lora_of(model_)) reference_.emplace(models::clone(model_));
   const int64_t prompts_per_rollout = options_.generation_batch_size / options_.num_generations;
   const int64_t steps_per_rollout = options_.steps_per_generation * options_.num_iterations;
@@ -80,6 +67,7 @@ void GrpoTrainer::train() {
 
   while (run.next()) {
     times_ = {};
+    sampler_.generation_time = sampler_.reward_time = 0;
     Metrics metrics;
     if (!rollout_) metrics = sample_rollout(run);
     const bool first = rollout_->minibatches_done == 0;
@@ -112,13 +100,13 @@ GrpoTrainer::StepResult GrpoTrainer::update(TrainingRun& run) {
   });
   std::vector<int64_t> lengths;
   int64_t tokens = 0;
-  for (int64_t i : samples) tokens += lengths.emplace_back(input_length(rollout, i, prompts_));
+  for (int64_t i : samples) tokens += lengths.emplace_back(input_length(rollout, i, sampler_.prompts()));
 
   const models::ForwardOptions forward = forward_options(model_.config(), trainer_options(options_));
   StepResult result;
   for (auto [begin, end] : micro_batches(lengths, options_.tokens_per_micro_batch)) {
     const auto part = std::span(samples).subspan(begin, end - begin);
-    CompletionBatch micro = pack_completions(rollout, part, prompts_, model_.device());
+    CompletionBatch micro = pack_completions(rollout, part, sampler_.prompts(), model_.device());
     if (!micro.routes.layers.empty()) micro.batch.replay_routes = &micro.routes;
     GrpoLoss loss(options, completion_tokens(rollout, part, mask), scale);
     const models::Forward f = model_.forward(micro.batch, forward);
@@ -148,7 +136,7 @@ void GrpoTrainer::choose_by_entropy(std::span<const int64_t> samples) {
   if (counted.empty()) return;
   CompletionLogProbOptions options = logprob_options();
   options.with_entropy = true;
-  const std::vector<float> entropy = completion_logprobs(model_, rollout, counted, prompts_, options).entropy;
+  const std::vector<float> entropy = completion_logprobs(model_, rollout, counted, sampler_.prompts(), options).entropy;
   const double threshold = quantile_of(entropy, 1 - options_.top_entropy_quantile);
   size_t at = 0;
   for (int64_t i : counted)
@@ -158,7 +146,7 @@ void GrpoTrainer::choose_by_entropy(std::span<const int64_t> samples) {
 
 CompletionLogProbOptions GrpoTrainer::logprob_options() const {
   return {.temperature = static_cast<float>(options_.temperature),
-          .replay = options_.routing_replay && model_.config().is_moe(),
+          .replay = sampler_.replays(),
           .tokens_per_micro_batch = options_.tokens_per_micro_batch};
 }
 
@@ -248,7 +236,7 @@ void GrpoTrainer::sync_reference(int64_t step) {
 }
 
 void GrpoTrainer::save_state(TrainerState& state) const {
-  state.integers["prompts_seen"] = prompts_seen_;
+  state.integers["prompts_seen"] = sampler_.prompts_seen();
   state.integers["rollouts"] = rollouts_;
   state.integers["entropy_coef"] = bits_of(entropy_coef_);
   state.integers["last_entropy"] = bits_of(last_entropy_);
@@ -257,7 +245,7 @@ void GrpoTrainer::save_state(TrainerState& state) const {
 }
 
 void GrpoTrainer::load_state(const TrainerState& state) {
-  prompts_seen_ = state.integer("prompts_seen");
+  sampler_.set_prompts_seen(state.integer("prompts_seen"));
   rollouts_ = state.integer("rollouts");
   if (options_.use_adaptive_entropy) entropy_coef_ = std::bit_cast<double>(state.integer("entropy_coef"));
   last_entropy_ = std::bit_cast<double>(state.integer("last_entropy"));

@@ -13,7 +13,7 @@
 #include "grpo_options.h"
 #include "rollout.h"
 #include "sample.h"
-#include "scoring_thread.h"
+#include "sampler.h"
 #include "trainer.h"
 
 namespace tenon::rl {
@@ -37,7 +37,7 @@ class GrpoTrainer : private Checkpointed {
   struct StepResult;
   /// Seconds that the parts of a step took.
   struct StepTimes {
-    double generation = 0, rewards = 0, old_logprobs = 0, reference = 0, loss = 0;
+    double old_logprobs = 0, reference = 0, loss = 0;
   };
   /// What was sampled for a rollout, groups that dynamic sampling dropped included.
   struct Sampled;
@@ -50,14 +50,8 @@ class GrpoTrainer : private Checkpointed {
   // grpo_rollout.cpp
   Metrics sample_rollout(TrainingRun& run);
   Metrics fill_rollout(Rollout& rollout, std::vector<float>& scores);
-  Rollout sample_groups(int64_t groups, std::vector<float>& scores);
-  Rollout generate(int64_t groups);
-  std::vector<float> score(const std::vector<Sample>& samples);
-  std::vector<Sample> samples_of(const Rollout& rollout) const;
-  std::vector<float> reward_weights() const;
   void add_logprobs(Rollout& rollout, Metrics& metrics);
   void add_advantages(Rollout& rollout, const std::vector<float>& scores, Metrics& metrics) const;
-  void log_completions(TrainingRun& run, const Rollout& rollout, const std::vector<float>& scores) const;
 
   // grpo.cpp
   StepResult update(TrainingRun& run);
@@ -72,14 +66,11 @@ class GrpoTrainer : private Checkpointed {
   const PromptDataset& data_;
   GrpoOptions options_;
   RunControl control_;
-  std::vector<WeightedReward> rewards_;
-  ScoringThread scoring_;                      // for overlap_rewards
-  std::vector<std::vector<int32_t>> prompts_;  // tokens, by row
-  std::optional<models::Model> reference_;     // none with an adapter: the model without it
-  std::unique_ptr<Rollout> rollout_;           // while there is one to train on
-  int64_t rollouts_ = 0;                       // over the whole run: key of the minibatches
-  int64_t prompts_seen_ = 0;                   // over the whole run: place in the data and key of the draws
-  double entropy_coef_ = 0;                    // moves where use_adaptive_entropy is set
+  Sampler sampler_;
+  std::optional<models::Model> reference_;                         // none with an adapter: the model without it
+  std::unique_ptr<Rollout> rollout_;                               // while there is one to train on
+  int64_t rollouts_ = 0;                                           // over the whole run: key of the minibatches
+  double entropy_coef_ = 0;                                        // moves where use_adaptive_entropy is set
   double last_entropy_ = std::numeric_limits<double>::infinity();  // of the last step's chosen tokens
   StepTimes times_;
 };

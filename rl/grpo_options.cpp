@@ -15,25 +15,12 @@ void validate_sampling(const GrpoOptions& o) {
         "steps_per_generation {} must be in [1, generation_batch_size {}]", o.steps_per_generation,
         o.generation_batch_size);
   check(o.num_iterations > 0, "num_iterations {} must be positive", o.num_iterations);
-  check(o.max_completion_length > 0, "max_completion_length {} must be positive", o.max_completion_length);
-  check(o.max_prompt_length >= 0, "max_prompt_length {} must not be negative", o.max_prompt_length);
-  check(o.temperature > 0, "temperature {} must be positive: GRPO needs samples that differ", o.temperature);
-  check(o.top_p > 0 && o.top_p <= 1, "top_p {} must be in (0, 1]", o.top_p);
-  check(o.top_k >= 0, "top_k {} must not be negative", o.top_k);
-  check(o.min_p >= 0 && o.min_p <= 1, "min_p {} must be in [0, 1]", o.min_p);
-  check(o.repetition_penalty > 0, "repetition_penalty {} must be positive", o.repetition_penalty);
-  check(o.generation_max_batch > 0, "generation_max_batch {} must be positive", o.generation_max_batch);
-  check(o.generation_cache_mb >= 0, "generation_cache_mb {} must not be negative", o.generation_cache_mb);
+  sampler_options(o).validate();
   check(o.dynamic_sampling_max_batches > 0, "dynamic_sampling_max_batches {} must be positive",
         o.dynamic_sampling_max_batches);
-  check(!o.overlap_rewards || o.generation_max_batch >= o.num_generations,
-        "overlap_rewards scores whole groups: generation_max_batch {} must be at least num_generations {}",
-        o.generation_max_batch, o.num_generations);
   check(o.soft_punish_cache >= 0 && o.soft_punish_cache <= o.max_completion_length,
         "soft_punish_cache {} must be in [0, max_completion_length {}]", o.soft_punish_cache, o.max_completion_length);
   check(o.soft_punish_weight > 0, "soft_punish_weight {} must be positive", o.soft_punish_weight);
-  check(o.num_completions_to_print >= 0, "num_completions_to_print {} must not be negative",
-        o.num_completions_to_print);
 }
 
 void validate_reference(const GrpoOptions& o) {

@@ -37,6 +37,7 @@
 #include "advantages.h"
 #include "grpo_loss.h"
 #include "lora_settings.h"
+#include "sampler.h"
 #include "token_weights.h"
 #include "trainer.h"
 
@@ -133,17 +134,7 @@ void describe(V& v, GrpoOptions& o) {
           "completions of one rollout, a multiple of num_generations");
   v.field("steps_per_generation", o.steps_per_generation, "optimizer steps that a rollout is split into, at random");
   v.field("num_iterations", o.num_iterations, "passes over a rollout");
-  v.field("max_prompt_length", o.max_prompt_length, "longer prompts are an error; 0: what the model can take");
-  v.field("max_completion_length", o.max_completion_length, "tokens after which a completion is cut off");
-  v.field("temperature", o.temperature, "sampling temperature; divides the logits in training too");
-  v.field("top_p", o.top_p, "sample from the smallest set of tokens with this probability");
-  v.field("top_k", o.top_k, "sample from the k most probable tokens; 0: all");
-  v.field("min_p", o.min_p, "leave out tokens less probable than this share of the most probable");
-  v.field("repetition_penalty", o.repetition_penalty, "divide the logits of tokens that occurred");
-  v.field("stop", o.stop, "strings that end a completion");
-  v.field("generation_max_batch", o.generation_max_batch, "sequences decoded at once");
-  v.field("generation_cache_mb", o.generation_cache_mb,
-          "memory of the key-value cache; 0: what the batch needs, up to 2 GiB");
+  describe_sampling(v, o);
   v.choice("loss_type", o.loss_type, {"grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"},
            "how token losses are averaged");
   v.choice("importance_sampling_level", o.importance_sampling_level, {"token", "sequence", "completion"},
@@ -190,8 +181,6 @@ void describe(V& v, GrpoOptions& o) {
       "over the last so many tokens of max_completion_length a completion loses up to soft_punish_weight (DAPO); 0: "
       "nothing");
   v.field("soft_punish_weight", o.soft_punish_weight, "what a completion of max_completion_length loses");
-  v.field("overlap_rewards", o.overlap_rewards,
-          "score generation_max_batch completions, on a thread of their own, while the next are sampled");
   v.field("dynamic_sampling", o.dynamic_sampling,
           "replace groups whose rewards are all equal by those of the next prompts (DAPO); epochs are counted as if "
           "none were");
@@ -209,10 +198,7 @@ void describe(V& v, GrpoOptions& o) {
            "that weight by token or completion; outside its limits it is cut off, or made 0");
   v.field("vllm_importance_sampling_clip_max", o.vllm_importance_sampling_clip_max, "its upper limit; 0: none");
   v.field("vllm_importance_sampling_clip_min", o.vllm_importance_sampling_clip_min, "its lower limit; 0: none");
-  v.field("routing_replay", o.routing_replay, "train with the experts that the sampler chose");
-  v.field("log_completions", o.log_completions, "write every rollout's completions to completions/");
-  v.field("num_completions_to_print", o.num_completions_to_print,
-          "of every rollout, so many completions are shown on the terminal");
+  describe_completions(v, o);
   v.field("max_steps", o.max_steps, "optimizer steps; 0: as many as num_train_epochs makes");
   v.field("num_train_epochs", o.num_train_epochs, "passes over the prompts");
   describe_training(v, o);

@@ -55,6 +55,7 @@
 #include "run_folder.h"
 #include "sample.h"
 #include "sample_data.h"
+#include "sampler.h"
 #include "scoring_thread.h"
 #include "settings.h"
 #include "sft.h"

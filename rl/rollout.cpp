@@ -28,10 +28,15 @@ std::string routes_name(size_t layer) { return "rollout.routes." + std::to_strin
 
 }  // namespace
 
+std::vector<int64_t> Rollout::all() const {
+  std::vector<int64_t> out(samples());
+  std::iota(out.begin(), out.end(), int64_t{0});
+  return out;
+}
+
 std::vector<int64_t> Rollout::minibatch(int64_t m, int64_t steps, uint64_t seed) const {
   const int64_t pass = m / steps, part = m % steps, n = samples();
-  std::vector<int64_t> order(n);
-  std::iota(order.begin(), order.end(), int64_t{0});
+  std::vector<int64_t> order = all();
   if (steps > 1) {
     const RandomKey key = derive(derive({seed, 1}, static_cast<uint64_t>(index)), static_cast<uint64_t>(pass));
     Rng(key.seed, key.stream).shuffle(order);

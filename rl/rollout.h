@@ -30,6 +30,7 @@ struct Rollout {
   std::vector<uint8_t> entropy_chosen;  // [tokens], of the step under way and not saved; empty: all
 
   int64_t samples() const { return static_cast<int64_t>(begin.size()) - 1; }
+  std::vector<int64_t> all() const;  // samples 0, 1, ...
   int64_t length(int64_t i) const { return begin[i + 1] - begin[i]; }
   std::span<const int32_t> completion(int64_t i) const {
     return {tokens.data() + begin[i], static_cast<size_t>(length(i))};
