@@ -8,6 +8,7 @@
 //   distill        a teacher's distributions into a student       [data] [distill]
 //   dpo            preferred answers made more probable           [data] [eval_data] [dpo]
 //   reward-model   a model that scores answers, from preferences  [data] [eval_data] [reward-model]
+//   ppo            reinforcement learning with a value model      [data] [reward] [ppo]
 //   sample         rejection sampling                             [data] [reward] [sample]
 //   eval           pass@1, majority vote, pass@k                  [data] [reward] [eval]
 //   countdown      writes the miniature task's data               [countdown]

@@ -70,6 +70,8 @@ void Rollout::save(TrainerState& state) const {
   put(state, "token_advantage", token_advantage);
   put(state, "old_logprob", old_logprob);
   put(state, "ref_logprob", ref_logprob);
+  put(state, "value", value);
+  put(state, "returns", returns);
   put(state, "correction", correction);
   if (routes.empty()) return;
   for (size_t layer = 0; layer < routes.front().layers.size(); ++layer) {
@@ -96,6 +98,8 @@ Rollout Rollout::load(const TrainerState& state) {
   r.token_advantage = get<float>(state, "token_advantage");
   r.old_logprob = get<float>(state, "old_logprob");
   r.ref_logprob = get<float>(state, "ref_logprob");
+  r.value = get<float>(state, "value");
+  r.returns = get<float>(state, "returns");
   r.correction = get<float>(state, "correction");
   check(!r.begin.empty() && r.begin.back() == static_cast<int64_t>(r.tokens.size()) &&
             r.advantage.size() + 1 == r.begin.size() && r.old_logprob.size() == r.tokens.size() && r.group_size > 0 &&

@@ -23,6 +23,7 @@ struct Rollout {
   std::vector<float> token_advantage;        // [tokens]; empty: the samples'
   std::vector<float> old_logprob;            // [tokens]: of the policy that ratios are taken against
   std::vector<float> ref_logprob;            // [tokens]; empty without KL
+  std::vector<float> value, returns;         // [tokens], of PPO: as the value model saw them, and what it is to learn
   std::vector<float> correction;             // [tokens]; empty: 1
   std::vector<models::ExpertRoutes> routes;  // [samples]; empty without replay
   int64_t index = 0;                         // of the rollout in the run: key of its shuffles

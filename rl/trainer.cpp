@@ -18,6 +18,8 @@ constexpr const char* kStateFile = "trainer_state.json";
 constexpr const char* kTensorsFile = "trainer_state.safetensors";
 constexpr const char* kOptimizerFile = "optimizer.safetensors";
 
+}  // namespace
+
 Schedule schedule_of(const TrainerOptions& o, int64_t total_steps) {
   return {.kind = o.lr_scheduler_type,
           .learning_rate = o.learning_rate,
@@ -26,7 +28,12 @@ Schedule schedule_of(const TrainerOptions& o, int64_t total_steps) {
           .min_ratio = o.min_lr_rate};
 }
 
-}  // namespace
+AdamWOptions optimizer_options(const TrainerOptions& o) {
+  return {.beta1 = static_cast<float>(o.adam_beta1),
+          .beta2 = static_cast<float>(o.adam_beta2),
+          .eps = static_cast<float>(o.adam_epsilon),
+          .weight_decay = static_cast<float>(o.weight_decay)};
+}
 
 void TrainerOptions::validate() const {
   check(learning_rate >= 0 && std::isfinite(learning_rate), "learning_rate {} must not be negative", learning_rate);
@@ -83,10 +90,7 @@ TrainingRun::TrainingRun(models::Model& model, const TrainerOptions& options, co
       total_steps_(total_steps),
       trainer_(trainer),
       schedule_(schedule_of(options, total_steps)),
-      optimizer_(model.params(), {.beta1 = static_cast<float>(options.adam_beta1),
-                                  .beta2 = static_cast<float>(options.adam_beta2),
-                                  .eps = static_cast<float>(options.adam_epsilon),
-                                  .weight_decay = static_cast<float>(options.weight_decay)}) {
+      optimizer_(model.params(), optimizer_options(options)) {
   options_.validate();
   // Modules without a loss would fall behind the model that they stand on, and be saved as if they fitted it.
   const int64_t modules = model.config().num_mtp_layers;

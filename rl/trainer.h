@@ -88,6 +88,10 @@ TrainerOptions trainer_options(const O& o) {
           .tensorboard = o.tensorboard};
 }
 
+/// The learning rates of a run, and the optimizer's settings.
+Schedule schedule_of(const TrainerOptions& options, int64_t total_steps);
+AdamWOptions optimizer_options(const TrainerOptions& options);
+
 /// Their entries in settings files (settings.h).
 template <class V, class O>
 void describe_training(V& v, O& o) {

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "../../rl/grpo.h"
+#include "../../rl/ppo.h"
 #include "../../rl/r1.h"
 #include "../../runtime/random.h"
 #include "../temp_dir.h"
@@ -24,7 +25,32 @@ using namespace tenon::testing;
 
 constexpr const char* kFolder = "TENON_TEST_KILL_FOLDER";
 
-void train(const std::string& dir) {
+float even_sum(const Sample& s) {
+  int64_t sum = 0;
+  for (int32_t t : s.completion_tokens) sum += t;
+  return sum % 2 == 0 ? 1.0f : 0.0f;
+}
+
+void train_ppo(const std::string& dir) {
+  models::Model model = tiny_model(), value = models::with_scalar_head(model, 7);
+  const PromptDataset data = sum_prompts();
+  PpoTrainer trainer(model, value, data,
+                     {.generation_batch_size = 16,
+                      .num_mini_batches = 2,
+                      .num_ppo_epochs = 2,
+                      .value_learning_rate = 3e-3,
+                      .max_completion_length = 6,
+                      .max_steps = 24,
+                      .learning_rate = 3e-3,
+                      .save_steps = 1,
+                      .save_total_limit = 2,
+                      .output_dir = dir,
+                      .tensorboard = false});
+  trainer.reward("even", even_sum);
+  trainer.train();
+}
+
+void train_grpo(const std::string& dir) {
   models::Model model = tiny_model();
   const PromptDataset data = sum_prompts();
   GrpoTrainer trainer(model, data,
@@ -41,19 +67,21 @@ void train(const std::string& dir) {
                        .save_total_limit = 2,
                        .output_dir = dir,
                        .tensorboard = false});
-  trainer.reward("even", [](const Sample& s) {
-    int64_t sum = 0;
-    for (int32_t t : s.completion_tokens) sum += t;
-    return sum % 2 == 0 ? 1.0f : 0.0f;
-  });
+  trainer.reward("even", even_sum);
   trainer.train();
 }
 
 // Run by the test below in a process of its own.
-TEST(Kill, Child) {
+TEST(Kill, GrpoChild) {
   const char* dir = std::getenv(kFolder);
-  if (!dir) GTEST_SKIP() << "is run by Kill.ResumesToTheSameResult";
-  train(dir);
+  if (!dir) GTEST_SKIP() << "is run by Kill.GrpoResumesToTheSameResult";
+  train_grpo(dir);
+}
+
+TEST(Kill, PpoChild) {
+  const char* dir = std::getenv(kFolder);
+  if (!dir) GTEST_SKIP() << "is run by Kill.PpoResumesToTheSameResult";
+  train_ppo(dir);
 }
 
 constexpr const char* kRecipe = R"(
@@ -170,12 +198,19 @@ int kill_until_done(const std::string& test, const std::string& dir) {
   return killed;
 }
 
-TEST(Kill, ResumesToTheSameResult) {
+// `child`: the test that does in a process of its own what `train` does; `folders`: those of a checkpoint that hold a
+// model.
+template <class Train>
+void expect_resumes_to_the_same_result(Train&& train, const std::string& child,
+                                       const std::vector<std::string>& folders) {
   TempDir dir;
   train(dir / "whole");
-  EXPECT_GE(kill_until_done("Child", dir / "killed"), 3);
-  models::Model whole = models::load(dir / "whole/checkpoint-24"), resumed = models::load(dir / "killed/checkpoint-24");
-  EXPECT_EQ(weights_of(whole), weights_of(resumed));
+  EXPECT_GE(kill_until_done(child, dir / "killed"), 3);
+  for (const std::string& folder : folders) {
+    models::Model whole = models::load(dir / "whole/checkpoint-24" + folder),
+                  resumed = models::load(dir / "killed/checkpoint-24" + folder);
+    EXPECT_EQ(weights_of(whole), weights_of(resumed)) << folder;
+  }
   for (const auto& entry : std::filesystem::directory_iterator(dir / "killed"))  // what the killed left behind is gone
     EXPECT_NE(entry.path().filename().string().front(), '.') << entry.path();
   const auto a = timeless_metrics(dir / "whole"), b = timeless_metrics(dir / "killed");
@@ -184,6 +219,12 @@ TEST(Kill, ResumesToTheSameResult) {
     EXPECT_EQ(a[i].step, b[i].step);
     EXPECT_EQ(a[i].values, b[i].values) << "step " << a[i].step;
   }
+}
+
+TEST(Kill, GrpoResumesToTheSameResult) { expect_resumes_to_the_same_result(train_grpo, "GrpoChild", {""}); }
+
+TEST(Kill, PpoResumesToTheSameResult) {
+  expect_resumes_to_the_same_result(train_ppo, "PpoChild", {"", "/value_model"});
 }
 
 TEST(Kill, ARecipeOverSeedsGoesOn) {
