@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "../../models/lora.h"
+#include "../../rl/answer_batch.h"
 #include "../../rl/rewards/subprocess.h"
 #include "../../runtime/files.h"
 #include "../../runtime/json.h"
@@ -49,7 +50,12 @@ std::vector<float> decode_base64(const std::string& text) {
 
 const std::vector<int32_t> kIds = {3, 17, 9, 4, 11, 2, 20, 6, 5, 13, 8, 19};
 
+// Of a model with a scalar head the scores of three beginnings of the same tokens.
 std::vector<float> logits_of(models::Model& model) {
+  if (model.config().scalar_head) {
+    const std::span<const int32_t> ids(kIds);
+    return score_sequences(model, std::vector{ids.first(3), ids.first(7), ids}, 100);
+  }
   NoGrad no_grad;
   return model.next_logits(model.forward(models::pack_sequences({kIds})).hidden.value()).to_vector<float>();
 }
@@ -79,6 +85,11 @@ TEST(Interop, TransformersAndPeftOpenWhatIsWrittenHere) {
       p->assign(changed);
     }
     all.push_back(write(model, family, temp / family));
+    // transformers has no class of these two with a scalar head.
+    if (model.config().model_type != "olmoe" && model.config().model_type != "dots1") {
+      models::Model scorer = models::with_scalar_head(model, 4);
+      all.push_back(write(scorer, family + " with a scalar head", temp / (family + "-score")));
+    }
     models::Model again = models::load(temp / family);
     models::add_lora(again, {.r = 4, .alpha = 6});
     for (auto& p : again.params().all()) {
@@ -91,6 +102,11 @@ TEST(Interop, TransformersAndPeftOpenWhatIsWrittenHere) {
   }
   models::Model tiny = tiny_model();
   all.push_back(write(tiny, "made here, with a tokenizer", temp / "tiny"));
+  // Its last token is padding, so that scores are read before it.
+  models::ModelConfig padded = tiny.config();
+  padded.pad_token_id = kIds.back();
+  models::Model scorer = models::with_scalar_head(models::create(padded, {.seed = 3}), 4);
+  all.push_back(write(scorer, "made here, with a scalar head", temp / "tiny-score"));
 
   const char* set = std::getenv("TENON_PYTHON");
   std::vector<std::string> command = {set && *set ? set : "python3",
