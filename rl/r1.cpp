@@ -10,34 +10,19 @@
 #include "../runtime/check.h"
 #include "../runtime/files.h"
 #include "r1_results.h"
-#include "report.h"
+#include "report/recipe_report.h"
 
 namespace tenon::rl {
 namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* kRecipeFile = "/recipe.toml";
+
 OrderedJson read_result(const std::string& path) {
   OrderedJson out = OrderedJson::parse(read_file(path), nullptr, false);
   check(out.is_object(), "{}: not a JSON object; remove it to run its stage again", path);
   return out;
-}
-
-// Of the stage's folder in the recipe's: "zero", "seed-2/zero".
-std::string place_of(const Recipe& recipe, const Stage& stage) {
-  return stage.folder.substr(recipe.output_dir.size() + 1);
-}
-
-std::string html_table(const RecipeTable& table, const std::vector<TableRow>& rows) {
-  std::string out = "<table><tr><th>model</th>";
-  for (const std::string& column : table.columns) out += "<th>" + html_escape(column) + "</th>";
-  out += "</tr>\n";
-  for (const TableRow& row : rows) {
-    out += "<tr><td>" + html_escape(row.label) + "</td>";
-    for (const std::string& cell : row.cells) out += "<td>" + html_escape(cell) + "</td>";
-    out += "</tr>\n";
-  }
-  return out + "</table>\n";
 }
 
 OrderedJson to_json(const Finding& f) {
@@ -53,55 +38,27 @@ OrderedJson to_json(const Finding& f) {
   return out;
 }
 
-double total_seconds(const Recipe& recipe, const std::vector<StageResults>& results) {
-  double out = 0;
-  for (size_t i = 0; i < results.size(); ++i)
-    for (const Stage& s : recipe.runs[i].stages)
-      if (!s.shared || i == 0) out += figure(results[i].at(s.name), "wall_seconds");
-  return out;
-}
-
-void write_results(const Recipe& recipe, const std::vector<StageResults>& results, const RecipeResult& outcome) {
+// `options` as given, so that report_recipe() reads the same recipe.
+void write_results(const RecipeOptions& options, const Recipe& recipe, const std::vector<StageResults>& results,
+                   const RecipeResult& outcome) {
   OrderedJson out;
   out["title"] = recipe.title;
+  out["overrides"] = options.overrides;
+  out["all_seeds"] = OrderedJson::array();
+  for (const RecipeRun& run : recipe.runs) out["all_seeds"].push_back(run.seed);
   out["seconds"] = total_seconds(recipe, results);
   out["seeds"] = OrderedJson::array();
   out["stages"] = OrderedJson::object();
   for (size_t i = 0; i < results.size(); ++i) {
     out["seeds"].push_back(recipe.runs[i].seed);
-    for (const Stage& s : recipe.runs[i].stages) out["stages"][place_of(recipe, s)] = results[i].at(s.name);
+    for (const Stage& s : recipe.runs[i].stages) out["stages"][recipe.place_of(s)] = results[i].at(s.name);
   }
   out["findings"] = OrderedJson::array();
   for (const Finding& f : outcome.findings) out["findings"].push_back(to_json(f));
   write_file_atomically(recipe.output_dir + "/results.json", out.dump(1) + "\n");
-
-  std::string page = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>" +
-                     html_escape(recipe.title) +
-                     "</title><style>body{font:14px/1.5 system-ui,sans-serif;margin:2em "
-                     "auto;max-width:1100px;padding:0 1em;color-scheme:light "
-                     "dark}table{border-collapse:collapse}td,th{border-top:1px solid #8886;padding:3px "
-                     "10px;text-align:left}</style></head><body>\n<h1>" +
-                     html_escape(recipe.title) + "</h1>\n";
-  for (const RecipeTable& t : recipe.tables)
-    page += "<h2>" + html_escape(t.title) + "</h2>\n" + html_table(t, rows_of(recipe, t, results));
-  if (!outcome.findings.empty()) page += "<h2>Findings</h2>\n<ul>";
-  for (const Finding& f : outcome.findings) page += "<li>" + html_escape(line_of(f)) + "</li>\n";
-  if (!outcome.findings.empty()) page += "</ul>\n";
-  page += "<h2>Stages</h2>\n<table>";
-  for (size_t i = 0; i < results.size(); ++i) {
-    for (const Stage& s : recipe.runs[i].stages) {
-      if (s.shared && i > 0) continue;
-      const std::string name = html_escape(place_of(recipe, s));
-      page += "<tr><td>" +
-              (fs::exists(s.folder + "/report.html") ? "<a href=\"" + name + "/report.html\">" + name + "</a>" : name) +
-              "</td><td>" + html_escape(s.job->kind()) + "</td><td>" +
-              duration_text(figure(results[i].at(s.name), "wall_seconds")) + "</td></tr>\n";
-    }
-  }
-  write_file_atomically(recipe.output_dir + "/report.html", page + "</table>\n</body></html>\n");
 }
 
-RecipeResult conclude(const Recipe& recipe, const std::vector<StageResults>& results) {
+RecipeResult conclude(const RecipeOptions& options, const Recipe& recipe, const std::vector<StageResults>& results) {
   RecipeResult out;
   if (results.size() > 1) {
     std::string seeds;
@@ -118,7 +75,8 @@ RecipeResult conclude(const Recipe& recipe, const std::vector<StageResults>& res
   }
   out.text += fmt::format("\nAll stages took {}; {}/report.html has the rest.\n",
                           duration_text(total_seconds(recipe, results)), recipe.output_dir);
-  write_results(recipe, results, out);
+  write_results(options, recipe, results, out);
+  write_recipe_report(recipe, results, out.findings);
   return out;
 }
 
@@ -149,6 +107,7 @@ OrderedJson run_stage(const Stage& stage, const std::string& which, const RunCon
 RecipeResult run_recipe(const RecipeOptions& options, RunControl control) {
   const Recipe recipe = read_recipe(options);
   make_folders(recipe.output_dir);
+  write_file_atomically(recipe.output_dir + kRecipeFile, read_file(options.path));
   std::set<std::string> folders;
   for (const RecipeRun& run : recipe.runs)
     for (const Stage& stage : run.stages) folders.insert(stage.folder);
@@ -162,17 +121,42 @@ RecipeResult run_recipe(const RecipeOptions& options, RunControl control) {
         of_run[stage.name] = results[0].at(stage.name);
         continue;
       }
-      const std::string which = fmt::format("stage {}/{} {}", ++number, folders.size(), place_of(recipe, stage));
+      const std::string which = fmt::format("stage {}/{} {}", ++number, folders.size(), recipe.place_of(stage));
       of_run[stage.name] = run_stage(stage, which, control);
     }
     results.push_back(std::move(of_run));
-    outcome = conclude(recipe, results);
+    outcome = conclude(options, recipe, results);
     if (control.progress && recipe.runs.size() > 1) {
       control.progress->message(fmt::format("seed {} is through, {} of {}; {}/report.html tells of the seeds so far",
                                             run.seed, results.size(), recipe.runs.size(), recipe.output_dir));
     }
   }
   return outcome;
+}
+
+RecipeResult report_recipe(const std::string& output_dir) {
+  RecipeOptions options{.path = output_dir + kRecipeFile, .output_dir = output_dir, .overrides = {}, .seeds = {}};
+  check(fs::exists(options.path), "{}: no recipe.toml; run the recipe once more, which skips what is done", output_dir);
+  const OrderedJson before = read_result(output_dir + "/results.json");
+  try {
+    options.overrides = before.at("overrides").get<std::vector<std::pair<std::string, std::string>>>();
+    options.seeds = before.at("all_seeds").get<std::vector<int64_t>>();
+  } catch (const OrderedJson::exception& e) {
+    fail("{}/results.json: {}", output_dir, e.what());
+  }
+  const Recipe recipe = read_recipe(options);
+  std::vector<StageResults> results;
+  for (const RecipeRun& run : recipe.runs) {
+    StageResults of_run;
+    for (const Stage& stage : run.stages) {
+      const std::string file = stage.folder + "/result.json";
+      if (fs::exists(file)) of_run[stage.name] = read_result(file);
+    }
+    if (of_run.size() < run.stages.size()) break;  // as run_recipe: the seeds before the first that is not through
+    results.push_back(std::move(of_run));
+  }
+  check(!results.empty(), "{}: no seed is through all stages", output_dir);
+  return conclude(options, recipe, results);
 }
 
 }  // namespace tenon::rl

@@ -22,6 +22,18 @@
 //   text = "RL with rule rewards alone raises accuracy"
 //   higher = "eval-zero:pass@1"      # stage:figure, from the stage's result.json
 //   lower = "eval-base:pass@1"
+//   [[plot]]                         # of report.html; without any: the metrics that are looked at first
+//   title = "Accuracy reward"
+//   metric = "rewards/accuracy/mean"
+//   unit = "share of answers right"
+//   stages = ["zero"]                # a curve each; none named: all that have the metric
+//   note = "on training prompts"     # below the title
+//   x = "num_tokens"                 # instead of the step
+//   eval = "eval:pass@1"             # instead of a metric: of the model before and after each stage
+//   [samples]                        # of report.html: what these models answered to the same questions
+//   eval = "eval"
+//   models = ["base", "zero"]
+//   questions = 3
 //
 // Seeds: with `seeds = 3` (or a list) at the top of the file, or --seeds 3, the chain is run once for each seed, in
 // output_dir/seed-N/STAGE. Stages before the one that `seeds_from` names are run once, for all of them, in
@@ -101,5 +113,9 @@ struct RecipeResult {
 /// folder whenever a seed is through, and in each stage's folder what its job writes and result.json. Throws Error
 /// "interrupted" when control.stop was set; the next call goes on.
 RecipeResult run_recipe(const RecipeOptions& options, RunControl control = {});
+
+/// Writes results.json and report.html of a recipe's output folder again, from the recipe.toml that run_recipe() left
+/// there and the results of the stages; runs none. Error when no seed is through.
+RecipeResult report_recipe(const std::string& output_dir);
 
 }  // namespace tenon::rl

@@ -21,8 +21,8 @@ class Reader {
   void read() {
     const std::string source = read_file(where_);
     toml::table file = parse_toml(source, where_);
-    static const std::vector<std::string> kKnown{"title", "output_dir", "seeds", "seeds_from", "defaults",
-                                                 "stage", "labels",     "table", "finding"};
+    static const std::vector<std::string> kKnown{"title",  "output_dir", "seeds",   "seeds_from", "defaults", "stage",
+                                                 "labels", "table",      "finding", "plot",       "samples"};
     for (const auto& [key, node] : file) {
       const std::string name(key.str());
       if (std::find(kKnown.begin(), kKnown.end(), name) != kKnown.end()) continue;
@@ -61,6 +61,8 @@ class Reader {
     read_labels(file);
     for (toml::table* t : tables(file, "table")) read_table(*t);
     for (toml::table* t : tables(file, "finding")) read_finding(*t);
+    for (toml::table* t : tables(file, "plot")) read_plot(*t);
+    read_samples(file);
   }
 
  private:
@@ -252,8 +254,7 @@ class Reader {
   void read_table(const toml::table& t) {
     known(t, {"title", "eval", "columns"});
     RecipeTable table{text(t, "title", ""), text(t, "eval", nullptr), texts(t, "columns")};
-    check(std::any_of(stages().begin(), stages().end(), [&](const Stage& s) { return s.group == table.eval; }),
-          "{}: '{}' is no stage (there are {})", place_of(t, where_), table.eval, stage_names());
+    check(is_group(table.eval), "{}: '{}' is no stage (there are {})", place_of(t, where_), table.eval, stage_names());
     check(!table.columns.empty(), "{}: the table has no columns", place_of(t, where_));
     recipe_.tables.push_back(std::move(table));
   }
@@ -269,6 +270,53 @@ class Reader {
             reference.substr(0, colon), stage_names());
     }
     recipe_.findings.push_back(std::move(f));
+  }
+
+  void read_plot(const toml::table& t) {
+    known(t, {"title", "metric", "unit", "note", "x", "stages", "eval"});
+    RecipePlot p{.title = text(t, "title", nullptr),
+                 .metric = text(t, "metric", ""),
+                 .unit = text(t, "unit", ""),
+                 .note = text(t, "note", ""),
+                 .x = text(t, "x", "step"),
+                 .stages = texts(t, "stages"),
+                 .eval = text(t, "eval", "")};
+    check(p.metric.empty() != p.eval.empty(), "{}: a plot is of a metric or of evaluations (eval = \"stage:figure\")",
+          place_of(t, where_));
+    check(p.eval.empty() || p.x != "step", "{}: a plot of evaluations needs an x, such as \"num_tokens\"",
+          place_of(t, where_));
+    check(p.eval.empty() || is_group(p.eval.substr(0, p.eval.find(':'))), "{}: '{}' must be stage:figure",
+          place_of(t, where_), p.eval);
+    check(p.eval.empty() || !p.stages.empty(), "{}: a plot of evaluations names its stages", place_of(t, where_));
+    need_stages(t, p.stages);
+    recipe_.plots.push_back(std::move(p));
+  }
+
+  void read_samples(const toml::table& file) {
+    const toml::node* node = file.get("samples");
+    if (!node) return;
+    check(node->is_table(), "{}: [samples] is a table", place_of(*node, where_));
+    const toml::table& t = *node->as_table();
+    known(t, {"eval", "models", "questions"});
+    RecipeSamples s{.eval = text(t, "eval", nullptr), .models = texts(t, "models")};
+    check(is_group(s.eval), "{}: '{}' is no stage (there are {})", place_of(t, where_), s.eval, stage_names());
+    need_stages(t, s.models);
+    if (const toml::node* questions = t.get("questions")) {
+      check(questions->is_integer() && *questions->value<int64_t>() > 0, "{}: 'questions' is a positive number",
+            place_of(*questions, where_));
+      s.questions = *questions->value<int64_t>();
+    }
+    recipe_.samples = std::move(s);
+  }
+
+  bool is_group(const std::string& name) const {
+    return std::any_of(stages().begin(), stages().end(), [&](const Stage& s) { return s.group == name; });
+  }
+
+  void need_stages(const toml::table& t, const std::vector<std::string>& names) const {
+    for (const std::string& name : names)
+      check(find_stage(name) != nullptr, "{}: '{}' is no stage (there are {})", place_of(t, where_), name,
+            stage_names());
   }
 
   void known(const toml::table& t, const std::vector<std::string>& names) const {

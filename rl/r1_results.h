@@ -19,6 +19,9 @@ using StageResults = std::map<std::string, OrderedJson>;
 /// A figure of a result; NaN where it has none such.
 double figure(const OrderedJson& result, const std::string& name);
 
+/// Of all stages of the seeds that are through; shared ones count once.
+double total_seconds(const Recipe& recipe, const std::vector<StageResults>& results);
+
 /// A table with a row a model: the figure and its standard error with one seed; with several the mean over seeds, its
 /// standard deviation over seeds, and below it a row for each seed.
 struct TableRow {

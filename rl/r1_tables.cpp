@@ -39,6 +39,14 @@ double figure(const OrderedJson& result, const std::string& name) {
   return at != result.end() && at->is_number() ? at->get<double>() : std::nan("");
 }
 
+double total_seconds(const Recipe& recipe, const std::vector<StageResults>& results) {
+  double out = 0;
+  for (size_t i = 0; i < results.size(); ++i)
+    for (const Stage& s : recipe.runs[i].stages)
+      if (!s.shared || i == 0) out += figure(results[i].at(s.name), "wall_seconds");
+  return out;
+}
+
 std::vector<TableRow> rows_of(const Recipe& recipe, const RecipeTable& table,
                               const std::vector<StageResults>& results) {
   std::vector<TableRow> out;

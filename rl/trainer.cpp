@@ -8,7 +8,7 @@
 #include "../runtime/files.h"
 #include "../runtime/json.h"
 #include "../runtime/safetensors.h"
-#include "report.h"
+#include "report/run_report.h"
 #include "timed.h"
 
 namespace tenon::rl {
@@ -238,7 +238,7 @@ void TrainingRun::log_completions(const std::vector<LoggedCompletion>& completio
 void TrainingRun::finish() {
   if (folder_ && saved_step_ != step_ && skipped_in_a_row_ == 0) save();
   if (metrics_) metrics_->flush();
-  if (folder_) write_report(*folder_, kind_);
+  if (folder_) write_report(folder_->path(), kind_);
   if (control_.progress) control_.progress->end();
 }
 

@@ -9,7 +9,6 @@
 
 #include "../../rl/event_file.h"
 #include "../../rl/progress.h"
-#include "../../rl/report.h"
 #include "../../runtime/error.h"
 #include "../../runtime/files.h"
 #include "../temp_dir.h"
@@ -121,32 +120,6 @@ TEST(EventFile, RecordsHaveLengthsAndChecksums) {
   EXPECT_EQ(records[2].substr(9, 3), std::string("\x10\xAC\x02"));
   const std::string value = std::string("\x0A\x0B\x0A\x04loss\x15", 9) + std::string("\x00\x00\x00\x3F", 4);
   EXPECT_NE(records[2].find(value), std::string::npos);
-}
-
-TEST(Report, HoldsPlotsSettingsAndEscapedCompletions) {
-  const testing::TempDir dir;
-  const RunFolder run(dir.path());
-  MetricsWriter writer(run);
-  for (int64_t step = 1; step <= 1000; ++step)
-    writer.log(step, {{"loss", 1.0 / static_cast<double>(step)}, {"constant", 2}});
-  writer.log_completions(1000, {{"<b>prompt</b>", "done & dusted", {{"accuracy", 1}}}});
-  write_file_atomically(run.settings_file(), "name = \"x\"\n");
-  write_report(run, "A run");
-  const std::string page = read_file(run.report_file());
-  EXPECT_NE(page.find("<polyline"), std::string::npos);
-  EXPECT_NE(page.find("constant"), std::string::npos);
-  EXPECT_NE(page.find("&lt;b&gt;prompt&lt;/b&gt;"), std::string::npos);
-  EXPECT_NE(page.find("done &amp; dusted"), std::string::npos);
-  EXPECT_NE(page.find("name = &quot;x&quot;"), std::string::npos);
-  EXPECT_EQ(page.find("http"), std::string::npos) << "the page needs nothing from outside";
-  EXPECT_LT(page.size(), 60000u) << "a long series is thinned";
-}
-
-TEST(Report, OfAnEmptyFolderIsAPage) {
-  const testing::TempDir dir;
-  const RunFolder run(dir.path());
-  write_report(run, "Nothing yet");
-  EXPECT_NE(read_file(run.report_file()).find("Nothing yet"), std::string::npos);
 }
 
 TEST(Progress, ABarOnATerminalAndLinesInAPipe) {
