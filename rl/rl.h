@@ -36,6 +36,7 @@
 #include "r1.h"
 #include "rating.h"
 #include "readability.h"
+#include "report/compare_report.h"
 #include "report/html.h"
 #include "report/run_report.h"
 #include "report/svg_plot.h"

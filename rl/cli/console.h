@@ -36,6 +36,7 @@ void print(std::string_view text);
 // The commands, each in its own file; they register themselves with the program.
 void add_job_commands(CLI::App& app);       // pretrain sft grpo distill eval sample countdown
 void add_recipe_command(CLI::App& app);     // r1
+void add_report_command(CLI::App& app);     // report
 void add_generate_commands(CLI::App& app);  // generate chat
 void add_text_commands(CLI::App& app);      // tokenize render tokenizer
 void add_score_command(CLI::App& app);      // score

@@ -59,6 +59,7 @@ int main(int argc, char** argv) {
   app.add_option("--threads", unused, "threads to compute with (default: all); may stand anywhere");
   cli::add_job_commands(app);
   cli::add_recipe_command(app);
+  cli::add_report_command(app);
   cli::add_generate_commands(app);
   cli::add_text_commands(app);
   cli::add_score_command(app);
