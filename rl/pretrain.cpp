@@ -3,6 +3,7 @@
 #include "../models/text/tokenizer.h"
 #include "../runtime/check.h"
 #include "batches.h"
+#include "long_work.h"
 #include "supervised.h"
 
 namespace tenon::rl {
@@ -29,14 +30,16 @@ void PretrainOptions::validate() const {
   trainer_options(*this).validate();
 }
 
-PretrainTrainer::PretrainTrainer(models::Model& model, const TextDataset& data, PretrainOptions options)
-    : model_(model), options_(std::move(options)) {
+PretrainTrainer::PretrainTrainer(models::Model& model, const TextDataset& data, PretrainOptions options,
+                                 RunControl control)
+    : model_(model), options_(std::move(options)), control_(std::move(control)) {
   options_.validate();
   if (options_.max_length == 0) options_.max_length = model.config().max_position_embeddings;
   check(options_.max_length <= model.config().max_position_embeddings, "max_length {} exceeds the model's {} positions",
         options_.max_length, model.config().max_position_embeddings);
   const text::Tokenizer& tokenizer = tokenizer_of(model);
   std::vector<int32_t> stream;
+  LongWork work(control_, "tokenizing", data.size());
   for (const Row& row : data.rows()) {
     std::vector<int32_t> tokens = tokenizer.encode(row.text, /*add_special_tokens=*/true);
     if (options_.append_eos && (tokens.empty() || tokens.back() != end_token(model)))
@@ -45,6 +48,7 @@ PretrainTrainer::PretrainTrainer(models::Model& model, const TextDataset& data, 
       stream.insert(stream.end(), tokens.begin(), tokens.end());
     else
       cut(tokens, options_.max_length, sequences_);
+    work.advance();
   }
   if (options_.concatenate) cut(stream, options_.max_length, sequences_);
   check(!sequences_.empty(), "{}: no document has two tokens", data.name());

@@ -57,8 +57,9 @@ void describe(V& v, PretrainOptions& o) {
 
 class PretrainTrainer : private Checkpointed {
  public:
-  /// Model and data must outlive the trainer. The documents are tokenized here.
-  PretrainTrainer(models::Model& model, const TextDataset& data, PretrainOptions options = {});
+  /// Model and data must outlive the trainer. The documents are tokenized here; `control` shows the progress of that
+  /// too.
+  PretrainTrainer(models::Model& model, const TextDataset& data, PretrainOptions options = {}, RunControl control = {});
 
   void set_control(RunControl control) { control_ = std::move(control); }
   /// Trains to the end; resumes where output_dir holds a checkpoint. May be called once.

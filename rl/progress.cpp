@@ -11,10 +11,38 @@ double since(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-std::string short_number(double v) {
+constexpr double kSecondsBetweenDraws = 0.05;  // of the bar: more than eyes follow only slows the work down
+
+// What a reader watches, most telling first, and what it is called in a line.
+constexpr std::pair<std::string_view, std::string_view> kWatched[] = {
+    {"reward", "reward"},
+    {"completions/mean_length", "length"},
+    {"kl", "kl"},
+    {"entropy", "entropy"},
+    {"completions/clipped_ratio", "cut off"},
+    {"loss", "loss"},
+    {"rewards/accuracies", "accuracy"},  // of pairs, in DPO
+    {"rewards/margins", "margin"},
+    {"accuracy", "accuracy"},
+    {"eval_loss", "eval_loss"},
+    {"grad_norm", "grad_norm"},
+    {"learning_rate", "learning_rate"},
+    {"tokens_per_second", "tokens/s"},
+};
+
+std::string shown_number(double v) {
   char buffer[32];
-  std::snprintf(buffer, sizeof buffer, "%.4g", v);
+  std::snprintf(buffer, sizeof buffer, std::abs(v) >= 1000 ? "%.0f" : "%.3g", v);
   return buffer;
+}
+
+// Those that are watched; of metrics without any all.
+Metrics watched(const Metrics& metrics) {
+  Metrics out;
+  for (const auto& [name, label] : kWatched)
+    for (const auto& [n, value] : metrics)
+      if (n == name) out.emplace_back(label, value);
+  return out.empty() ? metrics : out;
 }
 
 }  // namespace
@@ -41,7 +69,8 @@ void Progress::begin(std::string title, int64_t total, int64_t done) {
   title_ = std::move(title);
   total_ = total;
   first_ = last_ = done;
-  begun_ = last_line_ = std::chrono::steady_clock::now();
+  begun_ = std::chrono::steady_clock::now();
+  last_line_ = terminal_ ? std::chrono::steady_clock::time_point{} : begun_;  // a bar is drawn at once
   shown_ = 0;
   active_ = true;
   if (sink_ && !terminal_) {
@@ -66,8 +95,8 @@ std::string Progress::line(int64_t step, const Metrics& metrics) const {
   } else {
     out += "  " + duration_text(elapsed);
   }
-  for (const auto& [name, value] : metrics) {
-    std::string part = "  " + name + " " + short_number(value);
+  for (const auto& [name, value] : watched(metrics)) {
+    std::string part = "  " + name + " " + shown_number(value);
     if (out.size() + part.size() >= static_cast<size_t>(width_)) break;
     out += part;
   }
@@ -79,6 +108,8 @@ void Progress::update(int64_t step, const Metrics& metrics) {
   if (!sink_ || !active_) return;
   last_ = step;
   if (terminal_) {
+    if (step < total_ && since(last_line_) < kSecondsBetweenDraws) return;
+    last_line_ = std::chrono::steady_clock::now();
     std::string text = line(step, metrics);
     const size_t columns = text.size();
     if (columns < shown_) text.append(shown_ - columns, ' ');

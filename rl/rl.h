@@ -24,6 +24,7 @@
 #include "grpo_loss.h"
 #include "grpo_options.h"
 #include "jobs.h"
+#include "long_work.h"
 #include "lora_settings.h"
 #include "metrics.h"
 #include "open_model.h"

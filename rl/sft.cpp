@@ -2,6 +2,7 @@
 
 #include "../runtime/check.h"
 #include "batches.h"
+#include "long_work.h"
 
 namespace tenon::rl {
 namespace {
@@ -31,8 +32,8 @@ int64_t length_limit(int64_t max_length, const models::Model& model) {
   return max_length > 0 ? std::min(max_length, longest) : longest;
 }
 
-SftTrainer::SftTrainer(models::Model& model, const SftDataset& data, SftOptions options)
-    : model_(model), options_(std::move(options)) {
+SftTrainer::SftTrainer(models::Model& model, const SftDataset& data, SftOptions options, RunControl control)
+    : model_(model), options_(std::move(options)), control_(std::move(control)) {
   options_.validate();
   prepare_lora(model, options_.lora, options_.seed, options_.router_bias_update_speed);
   examples_ = tokenize(data);
@@ -40,9 +41,12 @@ SftTrainer::SftTrainer(models::Model& model, const SftDataset& data, SftOptions 
 
 std::vector<TokenizedExample> SftTrainer::tokenize(const SftDataset& data) const {
   std::vector<TokenizedExample> out;
-  for (const Row& row : data.rows())
+  LongWork work(control_, "tokenizing", data.size());
+  for (const Row& row : data.rows()) {
     out.push_back(tokenize_example(row, model_, length_limit(options_.max_length, model_),
                                    options_.completion_only_loss, options_.append_eos));
+    work.advance();
+  }
   return out;
 }
 

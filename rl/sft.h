@@ -66,8 +66,8 @@ int64_t length_limit(int64_t max_length, const models::Model& model);
 
 class SftTrainer : private Checkpointed {
  public:
-  /// Model and data must outlive the trainer. The rows are tokenized here.
-  SftTrainer(models::Model& model, const SftDataset& data, SftOptions options = {});
+  /// Model and data must outlive the trainer. The rows are tokenized here; `control` shows the progress of that too.
+  SftTrainer(models::Model& model, const SftDataset& data, SftOptions options = {}, RunControl control = {});
 
   /// Rows that are not trained on and whose loss is logged as eval_loss.
   void set_eval(const SftDataset& data);

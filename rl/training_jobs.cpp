@@ -61,8 +61,7 @@ class PretrainJob : public TrainingJob<PretrainOptions> {
   }
   void train(models::Model& model, const RunControl& control) override {
     const auto data = TextDataset::from_files(need_path(data_options_, "data"), data_options_);
-    PretrainTrainer trainer(model, data, options_);
-    trainer.set_control(control);
+    PretrainTrainer trainer(model, data, options_, control);
     trainer.train();
   }
 
@@ -79,9 +78,8 @@ class SftJob : public TrainingJob<SftOptions> {
  private:
   void train(models::Model& model, const RunControl& control) override {
     const auto data = SftDataset::from_jsonl(need_path(data_options_, "data"), data_options_);
-    SftTrainer trainer(model, data, options_);
+    SftTrainer trainer(model, data, options_, control);
     if (!eval_options_.path.empty()) trainer.set_eval(SftDataset::from_jsonl(eval_options_.path, eval_options_));
-    trainer.set_control(control);
     trainer.train();
   }
 
