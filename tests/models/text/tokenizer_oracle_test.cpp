@@ -126,6 +126,23 @@ TEST(TokenizerOracle, CharactersFallIntoTheSameTokens) {
   EXPECT_GT(compared, 10000u);
 }
 
+TEST(TokenizerOracle, NothingIsPutInFrontOfAContinuation) {
+  for (const Json& variant : oracle()["variants"]) {
+    const std::string name = variant["name"];
+    const bool prefix = name == "llama2" || name == "metaspace" || name == "prefix space";
+    if (!prefix && name != "gpt2") continue;
+    Json json = oracle()["bases"][variant["base"].get<std::string>()];
+    json.merge_patch(variant["patch"]);
+    const auto tokenizer = Tokenizer::from_json(json.dump(), name);
+    const auto alone = tokenizer->encode("the"), continued = tokenizer->encode_continuation("the");
+    EXPECT_EQ(alone != continued, prefix) << name;
+    EXPECT_EQ(tokenizer->token(continued.front()).front(), 't') << name;
+    std::vector<int32_t> both = tokenizer->encode("so"), rest = tokenizer->encode_continuation(" the");
+    both.insert(both.end(), rest.begin(), rest.end());
+    EXPECT_EQ(both, tokenizer->encode("so the")) << name;
+  }
+}
+
 // GPT-2's tokenizer.json as transformers makes it of vocab.json and merges.txt.
 std::string gpt2_json() {
   Json merges = Json::array();
