@@ -231,7 +231,8 @@ std::string recipe_part(const std::vector<Run>& runs) {
   return out;
 }
 
-std::string settings_part(const std::vector<Run>& runs) {
+std::string settings_part(const std::string& title, const std::vector<Run>& runs) {
+  if (runs.size() < 2) return "";
   std::vector<std::string> texts;
   for (const Run& r : runs) {
     const std::string path = r.folder + "/settings.toml";
@@ -243,9 +244,8 @@ std::string settings_part(const std::vector<Run>& runs) {
     for (const std::string& value : d.values) row.cells.push_back(value.empty() ? "–" : html_escape(value));
     rows.push_back(std::move(row));
   }
-  if (runs.size() < 2) return "";
-  if (rows.empty()) return "<h2>Settings</h2>\n<p>They do not differ.</p>\n";
-  return "<h2>Settings that differ</h2>\n" + html_table(heads("setting", runs), rows);
+  if (rows.empty()) return "<h2>" + title + "</h2>\n<p>They do not differ.</p>\n";
+  return "<h2>" + title + " that differ</h2>\n" + html_table(heads("setting", runs), rows);
 }
 
 }  // namespace
@@ -266,7 +266,7 @@ FolderKind kind_of_run(const std::string& folder) {
 
 std::string comparison_page(const std::vector<std::string>& folders) {
   const std::vector<std::string> labels = labels_of(folders);
-  std::vector<Run> training, evaluations, recipes, with_settings;
+  std::vector<Run> training, evaluations, recipes;
   std::string list;
   for (size_t i = 0; i < folders.size(); ++i) {
     Run run{.folder = folders[i], .label = labels[i], .metrics = {}, .results = {}};
@@ -277,7 +277,6 @@ std::string comparison_page(const std::vector<std::string>& folders) {
       run.results = read_results(folders[i]);
     list +=
         "<li><b>" + html_escape(labels[i]) + "</b> <span class=\"dim\">" + html_escape(folders[i]) + "</span></li>\n";
-    if (kind != FolderKind::recipe) with_settings.push_back(run);
     (kind == FolderKind::training     ? training
      : kind == FolderKind::evaluation ? evaluations
                                       : recipes)
@@ -285,7 +284,8 @@ std::string comparison_page(const std::vector<std::string>& folders) {
   }
   const std::string title = folders.size() == 1 ? labels[0] : fmt::format("{} runs compared", folders.size());
   return html_page(title, "<ul>\n" + list + "</ul>\n" + recipe_part(recipes) + evaluation_part(evaluations) +
-                              training_part(training) + settings_part(with_settings));
+                              settings_part("Settings of the evaluations", evaluations) + training_part(training) +
+                              settings_part("Settings of training", training));
 }
 
 }  // namespace tenon::rl

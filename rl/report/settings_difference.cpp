@@ -49,6 +49,8 @@ std::vector<SettingDifference> differing_settings(const std::vector<std::string>
     }
   }
   std::erase_if(all, [](const SettingDifference& d) {
+    const auto missing = std::count(d.values.begin(), d.values.end(), "");
+    if (missing > static_cast<std::ptrdiff_t>(d.values.size()) - 2) return true;
     return std::all_of(d.values.begin(), d.values.end(), [&](const std::string& v) { return v == d.values[0]; });
   });
   return all;

@@ -11,7 +11,8 @@ struct SettingDifference {
   std::vector<std::string> values;  // as TOML, one a text; empty where it has none such
 };
 
-/// Of texts as Settings::to_toml writes them: a setting a line, its comment after it. In order of their appearance.
+/// Of texts as Settings::to_toml writes them: a setting a line, its comment after it. In order of their appearance, and
+/// only those that two or more of the texts have: runs of different kinds have most of their settings to themselves.
 std::vector<SettingDifference> differing_settings(const std::vector<std::string>& texts);
 
 }  // namespace tenon::rl

@@ -38,7 +38,7 @@ TEST_F(Cli, HelpOfEveryCommand) {
   const ProcessResult all = tenon({"--help"});
   EXPECT_EQ(all.exit_code, 0);
   for (const char* command : {"pretrain", "sft", "grpo", "distill", "eval", "sample", "generate", "chat", "tokenize",
-                              "render", "score", "reward", "info", "merge", "tokenizer", "r1"}) {
+                              "render", "score", "reward", "info", "merge", "tokenizer", "report", "r1"}) {
     EXPECT_NE(all.output.find(command), std::string::npos) << command;
     const ProcessResult one = tenon({command, "--help"});
     EXPECT_EQ(one.exit_code, 0) << command;
@@ -78,6 +78,22 @@ TEST_F(Cli, RewardReadsRowsAndWritesNumbers) {
   expect_error({"reward", "cuntdown", dir / "rows.jsonl"}, 1, "did you mean 'countdown'");
   testing::write_text(dir / "bad.jsonl", "{\"prompt\": \"p\"\n");
   expect_error({"reward", "countdown", dir / "bad.jsonl"}, 1, "bad.jsonl:1: not a JSON object");
+}
+
+TEST_F(Cli, ReportOfRuns) {
+  for (const std::string run : {"a", "b"}) {
+    std::filesystem::create_directories(dir / run);
+    testing::write_text(dir / run + "/metrics.jsonl", "{\"step\":1,\"loss\":2.5}\n{\"step\":2,\"loss\":1.5}\n");
+  }
+  EXPECT_EQ(tenon({"report", dir / "a"}).output, dir / "a/report.html\n");
+  EXPECT_NE(testing::read_text(dir / "a/report.html").find("Loss"), std::string::npos);
+  EXPECT_EQ(tenon({"report", dir / "a", dir / "b", "--output", dir / "both.html"}).output, dir / "both.html\n");
+  EXPECT_NE(testing::read_text(dir / "both.html").find("2 runs compared"), std::string::npos);
+  std::filesystem::create_directories(dir / "empty");
+  expect_error({"report", dir / "a", dir / "empty"}, 1, "empty: no run is in this folder");
+  expect_error({"report", dir / "none"}, 1, "none: no such folder");
+  EXPECT_FALSE(std::filesystem::exists(dir / "none")) << "looking makes no folder";
+  expect_error({"report"}, 2, "runs is required");
 }
 
 TEST_F(Cli, AModelFromTheTaskToItsScores) {

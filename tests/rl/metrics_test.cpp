@@ -1,4 +1,4 @@
-// Run folder, metrics.jsonl across kills and resumes, TensorBoard records, report, progress.
+// Run folder, metrics.jsonl across kills and resumes, TensorBoard records, progress.
 #include "../../rl/metrics.h"
 
 #include <gtest/gtest.h>
@@ -6,8 +6,10 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <thread>
 
 #include "../../rl/event_file.h"
+#include "../../rl/long_work.h"
 #include "../../rl/progress.h"
 #include "../../runtime/error.h"
 #include "../../runtime/files.h"
@@ -149,6 +151,50 @@ TEST(Progress, ABarOnATerminalAndLinesInAPipe) {
   silent.begin("x", 1);
   silent.update(1);
   silent.end();
+}
+
+TEST(Progress, KeyMetricsFirst) {
+  std::string out;
+  Progress lines([&](std::string_view text) { out += text; }, false);
+  const auto line = [&](const Metrics& metrics) {
+    lines.begin("grpo", 1);
+    out.clear();
+    lines.update(1, metrics);
+    lines.end();
+    return out.substr(out.find("grpo"));
+  };
+  EXPECT_NE(line({{"loss", 1e-4},
+                  {"grad_norm", 0.5},
+                  {"clip_ratio/low_mean", 0},
+                  {"completions/mean_length", 104.79},
+                  {"reward", 1.25},
+                  {"kl", 0.0517},
+                  {"tokens_per_second", 15401.9}})
+                .find("  reward 1.25  length 105  kl 0.0517  loss 0.0001  grad_norm 0.5  tokens/s 15402\n"),
+            std::string::npos)
+      << out;
+  EXPECT_NE(line({{"kept", 12}, {"wrong", 3}}).find("  kept 12  wrong 3\n"), std::string::npos) << out;
+}
+
+TEST(Progress, LongWorkShowsWhenItIsLong) {
+  std::string out;
+  Progress progress([&](std::string_view text) { out += text; }, true);
+  std::atomic<bool> stop{false};
+  RunControl control;
+  control.progress = &progress;
+  control.stop = &stop;
+  LongWork work(control, "tokenizing", 1000000);
+  for (int i = 0; i < 100; ++i) work.advance();
+  EXPECT_EQ(out, "") << "within a second";
+  std::this_thread::sleep_for(std::chrono::milliseconds(1020));
+  work.advance();
+  EXPECT_NE(out.find("tokenizing ["), std::string::npos) << out;
+  EXPECT_NE(out.find("101/1000000"), std::string::npos) << out;
+  const size_t drawn = out.size();
+  work.advance();
+  EXPECT_EQ(out.size(), drawn) << "a bar is not drawn more often than eyes follow";
+  stop = true;
+  EXPECT_THROW(work.advance(), Error);
 }
 
 TEST(Progress, Durations) {

@@ -145,13 +145,13 @@ TEST(Curves, OverAnotherMetric) {
 TEST(Settings, ThatDiffer) {
   const auto d =
       differing_settings({"model = \"a#b\"  # the model\nseed = 1  # s\n\n[grpo]\nbeta = 0.1  # b\n",
-                          "model = \"a#c\"  # the model\nseed = 1  # other words\n\n[sft]\nbeta = 0.1  # b\n"});
-  ASSERT_EQ(d.size(), 3u);
+                          "model = \"a#c\"  # the model\nseed = 1  # other words\n\n[sft]\nbeta = 0.1  # b\n",
+                          "seed = 1  # s\n\n[grpo]\nbeta = 0.2  # b\n"});
+  ASSERT_EQ(d.size(), 2u) << "seed is the same, sft.beta stands in one alone";
   EXPECT_EQ(d[0].name, "model");
-  EXPECT_EQ(d[0].values, (std::vector<std::string>{"\"a#b\"", "\"a#c\""}));
+  EXPECT_EQ(d[0].values, (std::vector<std::string>{"\"a#b\"", "\"a#c\"", ""}));
   EXPECT_EQ(d[1].name, "grpo.beta");
-  EXPECT_EQ(d[1].values, (std::vector<std::string>{"0.1", ""}));
-  EXPECT_EQ(d[2].name, "sft.beta");
+  EXPECT_EQ(d[1].values, (std::vector<std::string>{"0.1", "", "0.2"}));
 }
 
 class Reports : public ::testing::Test {
@@ -209,7 +209,7 @@ TEST_F(Reports, OfATrainingRun) {
   expect_page(page);
   EXPECT_NE(page.find("<title>A &lt;run&gt;</title>"), std::string::npos);
   EXPECT_NE(page.find("&lt;b&gt;prompt&lt;/b&gt;&lt;/pre&gt;&lt;script&gt;"), std::string::npos);
-  EXPECT_NE(page.find("<th scope=\"row\">optimizer</th><td>12 s</td><td>25 %</td>"), std::string::npos)
+  EXPECT_NE(page.find("<th scope=\"row\">optimizer</th><td>13 s</td><td>25 %</td>"), std::string::npos)
       << "50 steps of 0.25 s of 1 s";
   EXPECT_NE(page.find("seed = 1  # s"), std::string::npos);
   EXPECT_EQ(fs::exists(dir / "none"), false);
@@ -227,6 +227,7 @@ TEST_F(Reports, ComparedTrainingRuns) {
   EXPECT_NE(page.find("<th scope=\"row\">reward</th><td>0.91</td><td>0.455</td>"), std::string::npos)
       << "the mean of the last 10 steps: 45.5 / 50";
   EXPECT_NE(page.find("<th scope=\"row\">num_tokens</th><td>5000</td><td>5000</td>"), std::string::npos);
+  EXPECT_NE(page.find("Settings of training that differ"), std::string::npos);
   EXPECT_NE(page.find("<th scope=\"row\">seed</th><td>1</td><td>2</td>"), std::string::npos);
 }
 
