@@ -25,9 +25,9 @@ constexpr std::pair<std::string_view, std::string_view> kWatched[] = {
     {"rewards/margins", "margin"},
     {"accuracy", "accuracy"},
     {"eval_loss", "eval_loss"},
+    {"tokens_per_second", "tokens/s"},
     {"grad_norm", "grad_norm"},
     {"learning_rate", "learning_rate"},
-    {"tokens_per_second", "tokens/s"},
 };
 
 std::string shown_number(double v) {

@@ -31,7 +31,7 @@ std::string stages_table(const Recipe& recipe, const std::vector<StageResults>& 
 /// The stage of that name; null where there is none.
 const Stage* stage_named(const RecipeRun& run, const std::string& name);
 
-/// What a text of `stage`'s settings takes from earlier stages.
+/// Whether the text of a setting names `earlier`'s folder or a file in it.
 bool refers_to(const std::string& text, const Stage& earlier);
 
 }  // namespace tenon::rl

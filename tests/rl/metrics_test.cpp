@@ -170,7 +170,7 @@ TEST(Progress, KeyMetricsFirst) {
                   {"reward", 1.25},
                   {"kl", 0.0517},
                   {"tokens_per_second", 15401.9}})
-                .find("  reward 1.25  length 105  kl 0.0517  loss 0.0001  grad_norm 0.5  tokens/s 15402\n"),
+                .find("  reward 1.25  length 105  kl 0.0517  loss 0.0001  tokens/s 15402  grad_norm 0.5\n"),
             std::string::npos)
       << out;
   EXPECT_NE(line({{"kept", 12}, {"wrong", 3}}).find("  kept 12  wrong 3\n"), std::string::npos) << out;
