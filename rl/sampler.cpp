@@ -8,6 +8,7 @@
 #include "../models/generation/generator.h"
 #include "../models/text/chat_template.h"
 #include "../models/text/tokenizer.h"
+#include "../runtime/check.h"
 #include "batches.h"
 #include "completions.h"
 #include "supervised.h"

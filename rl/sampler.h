@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "../runtime/check.h"
 #include "datasets.h"
 #include "rollout.h"
 #include "sample.h"
