@@ -83,7 +83,7 @@ int main(int argc, char** argv) {
     return 2;
   } catch (const std::exception& e) {
     if (cli::stop_requested) {
-      std::fprintf(stderr, "tenon: interrupted; the same command goes on from here\n");
+      std::fprintf(stderr, "tenon: interrupted; the same command goes on from what was saved\n");
       return 130;
     }
     complain(e.what());
