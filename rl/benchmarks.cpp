@@ -117,9 +117,13 @@ const Benchmark& find_benchmark(const std::string& name) {
        known);
 }
 
-void apply_benchmark(Settings& settings, const Benchmark& benchmark) {
-  settings.read_defaults(benchmark.settings, "benchmark " + benchmark.name);
-  settings.read_defaults(kSampling, "benchmark " + benchmark.name);
+void apply_benchmark(Settings& settings, const Benchmark& benchmark, EvalOptions& options) {
+  const std::string where = "benchmark " + benchmark.name;
+  settings.read_defaults(benchmark.settings, where);
+  settings.read_defaults(kSampling, where);
+  const auto given = [&](const char* name) { return settings.find(name)->set_at.starts_with(where); };
+  if (options.temperature == 0 && given("eval.num_samples")) options.num_samples = 1;
+  if (given("eval.pass_at")) std::erase_if(options.pass_at, [&](int64_t n) { return n > options.num_samples; });
 }
 
 void apply_benchmark_prompt(Settings& settings, const Benchmark& benchmark, bool chat) {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "evaluate.h"
 #include "settings.h"
 
 namespace tenon::rl {
@@ -28,8 +29,9 @@ const std::vector<Benchmark>& benchmarks();
 /// Error that names the nearest one and lists all when there is none such.
 const Benchmark& find_benchmark(const std::string& name);
 
-/// Gives the settings of a job their benchmark's values where none were set.
-void apply_benchmark(Settings& settings, const Benchmark& benchmark);
+/// Gives the settings of a job, `options` among them, their benchmark's values where none were set. Its number of
+/// samples and its pass@n give way to a temperature of 0 and to the samples that were set.
+void apply_benchmark(Settings& settings, const Benchmark& benchmark, EvalOptions& options);
 /// The same for the prompt, which depends on whether the model has a chat template. A prompt_column that was set, or a
 /// template, stays.
 void apply_benchmark_prompt(Settings& settings, const Benchmark& benchmark, bool chat);

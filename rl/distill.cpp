@@ -64,20 +64,23 @@ DistillTrainer::DistillTrainer(models::Model& student, models::Model* teacher, M
   check(!cached || !teacher_, "teacher_cache needs the teacher's folder, by which it knows whose it is");
   check(options_.loss_top_k <= student.config().vocab_size, "loss_top_k {} is more than the vocabulary of {}",
         options_.loss_top_k, student.config().vocab_size);
-  int64_t limit = length_limit(options_.max_length, student);
+  limit_ = length_limit(options_.max_length, student);
   if (!cached) {
     if (!teacher_) load_teacher();
     check_same_vocabulary(student, *teacher_);
-    limit = std::min(limit, length_limit(options_.max_length, *teacher_));
+    limit_ = std::min(limit_, length_limit(options_.max_length, *teacher_));
   }
   for (const Row& row : data.rows()) {
     const bool given = has_completion(row);
     check(given || !options_.uses_given_completions(),
           "{}: the row has no completion, which it needs unless lmbda is 1 or seq_kd is set", row.source);
     TokenizedExample example;
-    if (given) example = tokenize_example(row, student, limit, /*completion_only=*/true, options_.append_eos);
+    if (given) example = tokenize_example(row, student, limit_, /*completion_only=*/true, options_.append_eos);
     if (options_.lmbda > 0 || options_.seq_kd)
       prompts_.push_back(given ? prompt_of(example) : encode_prompt(row, student).tokens);
+    check(prompts_.empty() || static_cast<int64_t>(prompts_.back().size()) < limit_,
+          "{}: the prompt has {} tokens, which leaves no room for a completion within {}", row.source,
+          prompts_.empty() ? 0 : prompts_.back().size(), limit_);
     if (options_.uses_given_completions()) examples_.push_back(std::move(example));
   }
   if (cached) prepare_cache();
@@ -195,7 +198,8 @@ std::vector<TokenizedExample> DistillTrainer::sampled_completions(models::Model&
   for (size_t i = 0; i < rows.size(); ++i) {
     requests[i].prompt = prompts_[rows[i]];
     requests[i].sampling.temperature = static_cast<float>(options_.temperature);
-    requests[i].max_new_tokens = options_.max_new_tokens;
+    requests[i].max_new_tokens =
+        std::min(options_.max_new_tokens, limit_ - static_cast<int64_t>(requests[i].prompt.size()));
     requests[i].seed = options_.seed;
     requests[i].id = static_cast<uint64_t>(step) * rows.size() + i;
   }

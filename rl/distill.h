@@ -129,6 +129,7 @@ class DistillTrainer : private Checkpointed {
   RunControl control_;
   std::vector<TokenizedExample> examples_;     // empty unless given completions are used
   std::vector<std::vector<int32_t>> prompts_;  // empty unless completions are sampled
+  int64_t limit_ = 0;                          // tokens that both models can take, and max_length
 };
 
 }  // namespace tenon::rl

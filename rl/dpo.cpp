@@ -9,6 +9,7 @@
 #include "../autograd/indexing.h"
 #include "../ops/elementwise.h"
 #include "../runtime/check.h"
+#include "../runtime/hash.h"
 #include "answer_batch.h"
 #include "batches.h"
 #include "sft.h"
@@ -109,8 +110,8 @@ void DpoTrainer::add_reference(Pairs& pairs, bool resumed) {
           answer_logprobs(model_, sides_of(pairs.tokens, all_rows(pairs.tokens)), options_.tokens_per_micro_batch);
     }
   }
-  check(pairs.reference.size() == needed, "the checkpoint is of a run with {} pairs, the data have {}",
-        pairs.reference.size() / 2, pairs.tokens.size());
+  check(pairs.reference.size() == needed, "the checkpoint is of a run with {} pairs{}, the data have {}",
+        pairs.reference.size() / 2, &pairs == &eval_ ? " for evaluation" : "", pairs.tokens.size());
 }
 
 void DpoTrainer::train() {
@@ -206,12 +207,27 @@ DpoTrainer::StepResult DpoTrainer::run_pairs(const Pairs& pairs, const std::vect
   return out;
 }
 
+// Of what the stored reference belongs to.
+int64_t DpoTrainer::reference_key() const {
+  uint64_t hash = fnv1a(options_.reference_free ? "none" : "model");
+  for (const Pairs* pairs : {&train_, &eval_})
+    for (const TokenizedPair& pair : pairs->tokens)
+      for (const TokenizedExample* side : {&pair.chosen, &pair.rejected})
+        hash = fnv1a({reinterpret_cast<const char*>(side->tokens.data()), side->tokens.size() * sizeof(int32_t)}, hash);
+  return static_cast<int64_t>(hash);
+}
+
 void DpoTrainer::save_state(TrainerState& state) const {
+  state.integers["reference_key"] = reference_key();
   state.tensors.emplace_back("reference", bits_of(train_.reference));
   if (!eval_.reference.empty()) state.tensors.emplace_back("eval_reference", bits_of(eval_.reference));
 }
 
 void DpoTrainer::load_state(const TrainerState& state) {
+  check(
+      state.integer("reference_key") == reference_key(),
+      "dpo: the checkpoint's reference is of other pairs, of other tokens or of another reference_free; give the data "
+      "and settings of the run, or another output_dir");
   auto take = [&](const char* name, std::vector<double>& to) {
     to.clear();
     const Tensor bits = state.tensor(name);

@@ -96,6 +96,7 @@ class DpoTrainer : private Checkpointed {
   struct StepResult;
 
   void save_state(TrainerState& state) const override;
+  int64_t reference_key() const;
   void load_state(const TrainerState& state) override;
 
   Pairs tokenize(const PreferenceDataset& data) const;

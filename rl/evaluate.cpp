@@ -69,7 +69,10 @@ std::vector<int64_t> pass_numbers(const EvalOptions& o) {
     for (int64_t n = 2; n <= o.num_samples; n = n < o.num_samples ? std::min(2 * n, o.num_samples) : n + 1)
       out.push_back(n);
   std::erase(out, 1);  // always there
-  return out;
+  std::vector<int64_t> once;
+  for (const int64_t n : out)
+    if (std::ranges::count(once, n) == 0) once.push_back(n);
+  return once;
 }
 
 Figures figures_of(const EvalResult& result, const std::vector<size_t>& questions) {
@@ -118,11 +121,14 @@ std::vector<RatedProblem> rated_problems(const std::vector<const Row*>& rows, co
 }
 
 // What would fail after hours of sampling fails now: columns that are not there, rows that a reward cannot read. Each
-// row is scored with an empty completion, where that costs a program the first alone.
+// row is scored with an empty completion, where that costs a program or a model the first alone.
 void check_rows(const std::vector<const Row*>& rows, const EvalOptions& options, const WeightedReward& correct,
                 const std::vector<WeightedReward>& measures) {
   for (const std::string& column : options.by_column)
     for (const Row* row : rows) (void)row->column(column);
+  // Its values are shares of the instructions of all rows; those of a group would be of the wrong whole.
+  check(options.by_column.empty() || std::ranges::count(options.measures, "ifeval_instructions") == 0,
+        "by_column cannot be had with the measure ifeval_instructions; ifeval_share is one by question");
   if (!options.rating_column.empty())
     rated_problems(rows, options.rating_column, std::vector<int64_t>(rows.size()), options.num_samples);
   const int32_t token = 0;
@@ -130,8 +136,8 @@ void check_rows(const std::vector<const Row*>& rows, const EvalOptions& options,
   for (const Row* row : rows)
     samples.push_back({.row = *row, .prompt = row->prompt, .completion = {}, .completion_tokens = {&token, 1}});
   const auto try_out = [&](const std::string& name, const WeightedReward& reward) {
-    const bool program = name == "code" || name.starts_with("exec:");
-    (void)reward.reward(std::span(samples).first(program ? 1 : samples.size()));
+    const bool costly = name == "code" || name.starts_with("exec:") || name.starts_with("model:");
+    (void)reward.reward(std::span(samples).first(costly ? 1 : samples.size()));
   };
   try_out(options.correct, correct);
   for (size_t i = 0; i < measures.size(); ++i) try_out(options.measures[i], measures[i]);

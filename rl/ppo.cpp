@@ -1,6 +1,8 @@
 #include "ppo.h"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "../autograd/arithmetic.h"
@@ -128,11 +130,14 @@ void PpoTrainer::train() {
     const StepResult step = update(run, loss_time);
     step.add_metrics(metrics);
     metrics.emplace_back("loss_time", loss_time);
-    const double loss = step.policy + options_.vf_coef * step.value;
-    if (std::isfinite(loss))
-      metrics.emplace_back("val/grad_norm", values_->step(run.step()));
-    else
+    double loss = step.policy + options_.vf_coef * step.value;
+    if (std::isfinite(loss)) {
+      const double norm = values_->step(run.step());
+      metrics.emplace_back("val/grad_norm", norm);
+      if (!std::isfinite(norm)) loss = norm;  // the value model was not updated: the step counts as skipped
+    } else {
       values_->skip();
+    }
     if (++rollout_->minibatches_done == steps_per_rollout) rollout_.reset();
     run.finish_step(loss, std::move(metrics));
   }
@@ -206,9 +211,14 @@ std::vector<float> PpoTrainer::completion_scores(const Rollout& rollout, const s
   CompletionLengths lengths;
   lengths.add(rollout);
   lengths.add_metrics(metrics);
+  // A completion that no reward could score gets the least of the others': 0 might be more than any of them have.
+  float least = std::numeric_limits<float>::infinity();
+  for (const float sum : sums.reward)
+    if (!std::isnan(sum)) least = std::min(least, sum);
+  if (std::isinf(least)) least = 0;
   std::vector<float> out;
   for (size_t i = 0; i < sums.reward.size(); ++i) {
-    const float sum = std::isnan(sums.reward[i]) ? 0 : sums.reward[i];
+    const float sum = std::isnan(sums.reward[i]) ? least : sums.reward[i];
     out.push_back(sum - (rollout.finished[i] ? 0 : static_cast<float>(options_.missing_eos_penalty)));
   }
   return out;

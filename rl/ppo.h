@@ -22,7 +22,8 @@ class PpoTrainer : private Checkpointed {
   /// (models::with_scalar_head). All must outlive the trainer, which trains both models.
   PpoTrainer(models::Model& policy, models::Model& value, const PromptDataset& data, PpoOptions options = {});
 
-  /// Adds a reward; the sum of all, by weight, is a completion's score. One without any reward has score 0.
+  /// Adds a reward; the sum of all, by weight, is a completion's score. One that no reward could
+  /// score gets the least score of its rollout.
   void reward(std::string name, Reward function, float weight = 1);
   void reward(std::string name, BatchReward function, float weight = 1);
   void reward(WeightedReward reward);

@@ -116,7 +116,9 @@ void PreferenceOptions::validate() const {
 
 PreferenceDataset::PreferenceDataset(std::vector<PreferencePair> pairs, std::string name, int64_t contaminated)
     : pairs_(std::move(pairs)), name_(std::move(name)), contaminated_(contaminated) {
-  check(!pairs_.empty(), "{}: the dataset is empty", name_);
+  check(!pairs_.empty(), "{}: {}", name_,
+        contaminated_ > 0 ? fmt::format("all {} pairs share words with an evaluation set", contaminated_)
+                          : "the dataset is empty");
 }
 
 PreferenceDataset PreferenceDataset::from_pairs(std::vector<PreferencePair> pairs, std::string name) {

@@ -35,7 +35,6 @@ Side side_of(const std::string& reference, const RecipeFinding& f, const RecipeR
     fail("{}: the result of stage '{}' has no figure '{}' (it has {})", f.place, stage, name, known);
   }
   out.error = figure(result, name + "_se");
-  if (std::isnan(out.error)) out.error = 0;
   if (const auto data = result.find("data"); data != result.end() && data->is_string())
     out.data = data->get<std::string>();
   for (const Stage& s : run.stages) {
@@ -107,7 +106,7 @@ int64_t Finding::seeds_alone() const {
 }
 
 Verdict judge(double higher, double lower, double standard_error, double errors_needed) {
-  const double difference = higher - lower;
+  const double difference = higher - lower;  // with an unknown error, NaN, it is never more than within it
   if (difference > 0 && difference > errors_needed * standard_error) return Verdict::reproduced;
   return difference > 0 ? Verdict::within_error : Verdict::not_reproduced;
 }
@@ -116,6 +115,7 @@ DifferenceError error_over_seeds(const std::vector<double>& differences, double 
   DifferenceError out{.standard_error = questions_error, .errors_needed = kStandardErrors};
   if (differences.size() < 2) return out;
   const double seeds_error = mean_of(differences).standard_error;
+  if (std::isnan(questions_error)) questions_error = 0;  // a figure without an error: the seeds alone tell
   out.standard_error = std::hypot(seeds_error, questions_error);
   if (seeds_error == 0) return out;
   const double ratio = out.standard_error / seeds_error;

@@ -84,9 +84,13 @@ class Collector {
     const Row* row = nullptr;
     int64_t of_prompt = 0;
     std::set<std::string> seen;
-    for (size_t i = 0; i < samples.size() && !full(); ++i) {
+    for (size_t i = 0; i < samples.size(); ++i) {
       const Sample& s = readable[i];
       result.tokens += static_cast<int64_t>(s.completion_tokens.size());
+      if (full()) {
+        ++result.surplus;
+        continue;
+      }
       if (&s.row != row) {
         row = &s.row;
         of_prompt = 0;

@@ -49,7 +49,7 @@ class EvalJob : public Job {
   void set_output_dir(const std::string& dir) override { options_.output_dir = dir; }
   std::string run(RunControl control) override {
     const Benchmark* benchmark = options_.benchmark.empty() ? nullptr : &find_benchmark(options_.benchmark);
-    if (benchmark) apply_benchmark(settings_, *benchmark);
+    if (benchmark) apply_benchmark(settings_, *benchmark, options_);
     settings_.validate();
     models::Model model = open_model(model_options_);
     if (benchmark) apply_benchmark_prompt(settings_, *benchmark, model.chat_template() != nullptr);

@@ -15,7 +15,7 @@ namespace {
 constexpr char kLast = 'J';
 constexpr size_t kNone = std::string_view::npos;
 
-bool is_letter(char c) { return c >= 'A' && c <= kLast; }
+bool is_letter(char c, char last = kLast) { return c >= 'A' && c <= last; }
 
 std::vector<std::string> choices_of(const Row& row) {
   for (const char* name : {"options", "choices"}) {
@@ -30,6 +30,15 @@ std::vector<std::string> choices_of(const Row& row) {
   return {};
 }
 
+// The letter of the row's last choice: "(H)" and the pronoun I are none where there are five. C-Eval has a column for
+// each.
+char last_choice(const Row& row, const std::vector<std::string>& choices) {
+  size_t count = choices.size();
+  if (count == 0)
+    while (count < kLast - 'A' + 1u && row.find_column(std::string(1, static_cast<char>('A' + count)))) ++count;
+  return count == 0 ? kLast : std::min(static_cast<char>('A' + count - 1), kLast);
+}
+
 // "A)21", "(A) 21", "A. 21" -> "21", where the letter is that of its place.
 std::string without_letter(const std::string& choice, size_t place) {
   size_t at = choice.find_first_not_of(" (");
@@ -40,13 +49,12 @@ std::string without_letter(const std::string& choice, size_t place) {
 char right_choice(const Row& row) {
   const std::string answer = row.column("answer");
   const std::string plain = trimmed(answer);
-  if (plain.size() <= 2 && !plain.empty() && plain.find_first_not_of("0123456789") == kNone) {
-    const int index = std::stoi(plain);
-    if (index <= kLast - 'A') return static_cast<char>('A' + index);
-  }
-  const auto letter = choice_letter(plain);
-  check(letter.has_value(), "{}: column 'answer' names no choice (a letter A to {}, or a number from 0): '{}'",
-        row.source.empty() ? "row" : row.source, kLast, answer);
+  const char last = last_choice(row, choices_of(row));
+  std::optional<char> letter = choice_letter(plain);
+  if (plain.size() <= 2 && !plain.empty() && plain.find_first_not_of("0123456789") == kNone)
+    letter = static_cast<char>(std::min('A' + std::stoi(plain), int{'Z'}));
+  check(letter && *letter <= last, "{}: column 'answer' names no choice (a letter A to {}, or a number from 0): '{}'",
+        row.source.empty() ? "row" : row.source, last, answer);
   return *letter;
 }
 
@@ -70,7 +78,7 @@ std::string narrow(std::string_view text) {
 
 // The letter behind the last phrase that gives an answer, in English or Chinese (C-Eval): "the answer is **C**, as",
 // "Answer: (B)", "答案是B。", "故选C", "正确选项为 D".
-std::optional<char> letter_after_phrase(std::string_view narrowed) {
+std::optional<char> letter_after_phrase(std::string_view narrowed, char last_choice) {
   std::string low(narrowed);
   for (char& c : low)
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
@@ -90,7 +98,7 @@ std::optional<char> letter_after_phrase(std::string_view narrowed) {
       for (const std::string_view command : {"\\boxed{", "\\text{", "\\textbf{", "\\mathrm{"})
         if (std::string_view(low).substr(i).starts_with(command)) i += command.size();
       const bool alone = i + 1 >= low.size() || !std::isalnum(static_cast<unsigned char>(low[i + 1]));
-      if (i >= low.size() || !is_letter(narrowed[i]) || !alone) continue;
+      if (i >= low.size() || !is_letter(narrowed[i], last_choice) || !alone) continue;
       last = i;
       out = narrowed[i];
     }
@@ -99,10 +107,10 @@ std::optional<char> letter_after_phrase(std::string_view narrowed) {
 }
 
 // The last capital letter that stands alone, in brackets or at the end: "so it must be (C)", "... is C."
-std::optional<char> last_letter(std::string_view text) {
+std::optional<char> last_letter(std::string_view text, char last_choice) {
   const auto word = [&](size_t i) { return i < text.size() && std::isalnum(static_cast<unsigned char>(text[i])); };
   for (size_t i = text.size(); i-- > 0;) {
-    if (!is_letter(text[i]) || (i > 0 && word(i - 1)) || word(i + 1)) continue;
+    if (!is_letter(text[i], last_choice) || (i > 0 && word(i - 1)) || word(i + 1)) continue;
     const bool bracketed = i > 0 && text[i - 1] == '(' && i + 1 < text.size() && text[i + 1] == ')';
     const bool at_end = text.find_first_not_of(" .*)_\n\r\t", i + 1) == kNone;
     if (bracketed || at_end) return text[i];
@@ -140,13 +148,14 @@ std::optional<char> choice_letter(std::string_view answer) {
 std::optional<char> chosen_letter(const Sample& s) {
   const auto part = answer_part(s.completion);
   if (!part) return std::nullopt;
+  const std::vector<std::string> choices = choices_of(s.row);
+  const char last = last_choice(s.row, choices);
   if (const auto box = boxed_answer(*part))
-    if (const auto letter = choice_letter(*box)) return letter;
+    if (const auto letter = choice_letter(*box); letter && *letter <= last) return letter;
   const std::string text = narrow(*part);
-  if (const auto letter = letter_after_phrase(text)) return letter;
+  if (const auto letter = letter_after_phrase(text, last)) return letter;
   if (const auto answer = extract_answer(s.completion)) {
-    if (const auto letter = choice_letter(*answer)) return letter;
-    const std::vector<std::string> choices = choices_of(s.row);
+    if (const auto letter = choice_letter(*answer); letter && *letter <= last) return letter;
     size_t matches = 0, match = 0;
     for (size_t i = 0; i < choices.size(); ++i) {
       const std::string choice = without_letter(choices[i], i);
@@ -156,7 +165,7 @@ std::optional<char> chosen_letter(const Sample& s) {
     }
     if (matches == 1) return static_cast<char>('A' + match);
   }
-  return last_letter(text);
+  return last_letter(text, last);
 }
 
 Reward multiple_choice() {

@@ -160,13 +160,21 @@ std::vector<Spans> right_answers(const Row& row) {
   return out;
 }
 
+// Whether the comma at `at` separates thousands: "1,000".
+bool within_number(std::string_view text, size_t at) {
+  const auto digit = [&](size_t i) { return i < text.size() && text[i] >= '0' && text[i] <= '9'; };
+  return at > 0 && digit(at - 1) && digit(at + 1) && digit(at + 2) && digit(at + 3) && !digit(at + 4);
+}
+
 // The spans that a completion lists.
 Spans listed(const std::string& words) {
   std::string text = words;
   for (const char* separator : {";", "\n", " and "}) replace_all(text, separator, ",");
   Spans out;
   for (size_t at = 0; at <= text.size();) {
-    const size_t end = std::min(text.find(',', at), text.size());
+    size_t end = text.find(',', at);
+    while (end != kNone && within_number(text, end)) end = text.find(',', end + 1);
+    end = std::min(end, text.size());
     if (std::string span = trimmed(std::string_view(text).substr(at, end - at)); !span.empty()) out.push_back(span);
     at = end + 1;
   }
@@ -192,7 +200,9 @@ std::vector<std::string> sorted_plain(const Spans& spans) {
 
 std::string without_markup(std::string_view text) {
   std::string out(text);
-  for (const char* sign : {"**", "\\text", "\\textbf", "\\(", "\\)", "{", "}", "$", "`"}) replace_all(out, sign, "");
+  for (const char* sign :
+       {"**", "\\textbf", "\\textit", "\\textrm", "\\mathrm", "\\text", "\\(", "\\)", "{", "}", "$", "`"})
+    replace_all(out, sign, "");
   out = trimmed(out);
   while (!out.empty() && std::string_view(".\"' ").find(out.back()) != kNone) out.pop_back();
   return out.substr(std::min(out.find_first_not_of("\"':* "), out.size()));

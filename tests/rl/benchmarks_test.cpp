@@ -31,7 +31,7 @@ Prepared prepare(const std::string& name, bool chat, const std::vector<std::stri
   settings.add("reward", out.reward);
   settings.add("eval", out.eval);
   settings.read_arguments(arguments);
-  apply_benchmark(settings, find_benchmark(name));
+  apply_benchmark(settings, find_benchmark(name), out.eval);
   apply_benchmark_prompt(settings, find_benchmark(name), chat);
   settings.validate();
   return out;
@@ -47,9 +47,13 @@ TEST(Benchmarks, GiveWayToTheUsersSettings) {
   EXPECT_EQ(aime.data.prompt_template,
             "{problem}\n\nPlease reason step by step, and put your final answer within \\boxed{{}}.");
   const Prepared mine = prepare("aime-2024", true,
-                                {"--num_samples", "2", "--pass_at", "2", "--temperature", "1", "--chat", "false",
-                                 "--prompt_template", "{problem}?", "--stop", "END"});
+                                {"--num_samples", "2", "--temperature", "1", "--chat", "false", "--prompt_template",
+                                 "{problem}?", "--stop", "END"});
   EXPECT_EQ(mine.eval.num_samples, 2);
+  EXPECT_TRUE(mine.eval.pass_at.empty()) << "pass@64 needs 64";
+  const Prepared greedy = prepare("humaneval", false, {"--temperature", "0"});
+  EXPECT_EQ(greedy.eval.num_samples, 1);
+  EXPECT_TRUE(greedy.eval.pass_at.empty());
   EXPECT_EQ(mine.eval.temperature, 1);
   EXPECT_EQ(mine.eval.top_p, 0.95);
   EXPECT_FALSE(mine.data.chat);

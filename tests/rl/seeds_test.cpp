@@ -98,6 +98,10 @@ TEST(Findings, ClearWithinErrorAndNot) {
   EXPECT_EQ(judge(0.4, 0.45, 0.05), Verdict::not_reproduced);
   EXPECT_EQ(judge(0.4, 0.4, 0), Verdict::not_reproduced);
   EXPECT_EQ(judge(0.6, 0.4, 0.05, 4.5), Verdict::within_error) << "few seeds need more errors";
+  EXPECT_EQ(judge(0.6, 0.4, std::nan("")), Verdict::within_error) << "nothing is shown by figures without an error";
+  const std::vector<double> differences{0.2, 0.3, 0.25};
+  EXPECT_EQ(error_over_seeds(differences, std::nan("")).standard_error,
+            error_over_seeds(differences, 0).standard_error);
 }
 
 TEST(Findings, ErrorTakesInSeedsAndQuestions) {

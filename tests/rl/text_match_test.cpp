@@ -21,6 +21,8 @@ TEST(TextMatch, FinalWords) {
       {"So the answer is **\"Ann Lee\"**.", "Ann Lee"},
       {"Answer: Bob\nNo. **Answer:** Ann", "Ann"},
       {"I get \\boxed{\\text{Ann Lee}} here", "Ann Lee"},
+      {"\\boxed{\\textbf{Paris}}", "Paris"},
+      {"\\boxed{\\mathrm{Paris}}", "Paris"},
       {"Ann was first.\n\n12 yards\n", "12 yards"},
       {"<think>Ann", ""},
       {"", ""}};
@@ -91,6 +93,7 @@ TEST(TextMatch, RewardsTakeTheBestReference) {
   EXPECT_EQ(score(em, R"(["Brady", "Tom Brady"])", "Answer: Tom Brady"), 1);
   EXPECT_EQ(score(em, R"([["Ann", "Bob"]])", "Answer: Bob and Ann"), 1);
   EXPECT_EQ(score(em, R"([["Ann", "Bob"]])", "Answer: Bob"), 0);
+  EXPECT_EQ(score(em, R"([["1,000", "2,000"]])", "Answer: 1,000, 2,000"), 1) << "commas of thousands divide nothing";
   EXPECT_FLOAT_EQ(score(f1, R"([["Ann", "Bob"]])", "Answer: Bob"), 0.5f);
   const std::string date = R"({"number": "", "date": {"day": "4", "month": "July", "year": "1776"}, "spans": []})";
   EXPECT_EQ(score(em, date, "Answer: 4 July 1776"), 1);

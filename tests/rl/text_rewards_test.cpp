@@ -236,6 +236,10 @@ TEST(MultipleChoice, LettersHoweverWritten) {
   EXPECT_EQ(reward("C", "\\boxed{0.5}", options), 0);
   EXPECT_EQ(reward("B", "\\boxed{0.75}", options), 0) << "two choices say so";
   EXPECT_ERROR(reward("none of these", "A"), "names no choice");
+  EXPECT_ERROR(reward("E", "A", options), "a letter A to D");
+  EXPECT_EQ(reward("B", "With distance (H) it is (B), if (I) see it.", options), 1) << "there are four choices";
+  EXPECT_EQ(reward("B", "The answer is B. So am I", options), 1);
+  EXPECT_ERROR(reward("B", "B", "A) 1 B) 2"), "must be a list of choices");
 }
 
 TEST(MultipleChoice, PhrasesInEnglishAndChinese) {
