@@ -1,5 +1,6 @@
 # The floors as object libraries, joined in the static library tenon; and what is built from it.
-# Sources are found by folder, so that adding a file needs no edit here.
+# Sources are found by folder, so that adding a file needs no edit here. A floor's CUDA files (FLOOR/cuda) are an object library of
+# their own, for which FLOOR/cuda_stub.cpp stands in a build without CUDA.
 find_package(nlohmann_json REQUIRED)
 
 set(TENON_FLOORS "")  # grows from the ground up
@@ -8,20 +9,28 @@ set(TENON_FLOORS "")  # grows from the ground up
 file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/include)
 file(CREATE_LINK ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR}/include/tenon SYMBOLIC)
 
+# Warnings are errors where we know what the compiler warns of; a newer one's new warnings must not stop anybody's build.
+set(TENON_CXX_WARNINGS "")
+set(TENON_CUDA_WARNINGS "")
+if(PROJECT_IS_TOP_LEVEL)
+  set(TENON_CXX_WARNINGS -Wall -Wextra -Wno-missing-field-initializers)
+  set(TENON_CUDA_WARNINGS -Xcompiler=-Wall,-Wextra,-Wno-missing-field-initializers)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+    list(APPEND TENON_CXX_WARNINGS -Werror)
+    list(APPEND TENON_CUDA_WARNINGS -Werror=all-warnings)
+  endif()
+endif()
+
 function(tenon_private_options target)
   target_compile_features(${target} PUBLIC cxx_std_20)
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
-                                             POSITION_INDEPENDENT_CODE ON)
+                                             POSITION_INDEPENDENT_CODE ON CUDA_VISIBILITY_PRESET hidden)
+  target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20>)  # CMake 3.25 knows no CUDA_STANDARD 20
   target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:nlohmann_json::nlohmann_json>)
-  if(PROJECT_IS_TOP_LEVEL)
-    target_compile_options(${target} PRIVATE -Wall -Wextra -Wno-missing-field-initializers)
-    # Errors where we know what the compiler warns of; a newer one's new warnings must not stop anybody's build.
-    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-      target_compile_options(${target} PRIVATE -Werror)
-    endif()
-  endif()
+  target_compile_options(${target} PRIVATE "$<$<COMPILE_LANGUAGE:CXX>:${TENON_CXX_WARNINGS}>"
+                                           "$<$<COMPILE_LANGUAGE:CUDA>:${TENON_CUDA_WARNINGS}>")
   if(TENON_SANITIZE)
-    target_compile_options(${target} PRIVATE -fsanitize=address,undefined -fno-omit-frame-pointer)
+    target_compile_options(${target} PRIVATE "$<$<COMPILE_LANGUAGE:CXX>:-fsanitize=address,undefined;-fno-omit-frame-pointer>")
     target_compile_definitions(${target} PRIVATE TENON_SANITIZED)
     target_link_options(${target} PUBLIC -fsanitize=address,undefined)
   endif()
@@ -42,7 +51,8 @@ function(tenon_kernel_options)
   endforeach()
 endfunction()
 
-# tenon_add_floor(NAME [EXCLUDE FOLDER...]): object library tenon_NAME from NAME/**.cpp.
+# tenon_add_floor(NAME [EXCLUDE FOLDER...]): object library tenon_NAME from NAME/**.cpp, and tenon_NAME_device from NAME/cuda or the
+# stub.
 function(tenon_add_floor name)
   cmake_parse_arguments(arg "" "" "EXCLUDE" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${name}/*.cpp)
@@ -52,6 +62,9 @@ function(tenon_add_floor name)
   if(NOT sources)
     return()
   endif()
+  set(TENON_FLOORS ${TENON_FLOORS} ${name} PARENT_SCOPE)
+  list(FILTER sources EXCLUDE REGEX "^${PROJECT_SOURCE_DIR}/${name}/cuda(/|_stub)")
+  tenon_add_device_part(${name})
   set(kernels ${sources})
   list(FILTER kernels INCLUDE REGEX "^${PROJECT_SOURCE_DIR}/ops/cpu/")
   tenon_kernel_options(${kernels})
@@ -66,29 +79,63 @@ function(tenon_add_floor name)
     find_path(TENON_TOML_INCLUDE toml++/toml.h REQUIRED)
     target_include_directories(tenon_rl SYSTEM PRIVATE ${TENON_TOML_INCLUDE})
   endif()
-  set(TENON_FLOORS ${TENON_FLOORS} ${name} PARENT_SCOPE)
+endfunction()
+
+function(tenon_add_device_part name)
+  if(TENON_WITH_CUDA)
+    file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${name}/cuda/*.cpp ${PROJECT_SOURCE_DIR}/${name}/cuda/*.cu)
+  else()
+    file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${name}/cuda_stub.cpp)
+  endif()
+  if(NOT sources)
+    return()
+  endif()
+  add_library(tenon_${name}_device OBJECT ${sources})
+  tenon_private_options(tenon_${name}_device)
+  target_link_libraries(tenon_${name}_device PRIVATE fmt::fmt)
+  if(TENON_WITH_CUDA)
+    target_include_directories(tenon_${name}_device SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS})
+  endif()
+endfunction()
+
+# The object libraries of a floor.
+function(tenon_floor_parts name out)
+  set(parts tenon_${name})
+  if(TARGET tenon_${name}_device)
+    list(APPEND parts tenon_${name}_device)
+  endif()
+  set(${out} ${parts} PARENT_SCOPE)
 endfunction()
 
 # Links TARGET with the floors up to and including NAME: a fault in a higher floor does not stop it.
 function(tenon_link_floors target name)
   foreach(floor IN LISTS TENON_FLOORS)
-    target_link_libraries(${target} PRIVATE tenon_${floor})
+    tenon_floor_parts(${floor} parts)
+    target_link_libraries(${target} PRIVATE ${parts})
     if(floor STREQUAL name)
       break()
     endif()
   endforeach()
-  target_link_libraries(${target} PRIVATE OpenMP::OpenMP_CXX DNNL::dnnl fmt::fmt PCRE2::pcre2-8 utf8proc::utf8proc Threads::Threads)
+  target_link_libraries(${target} PRIVATE OpenMP::OpenMP_CXX DNNL::dnnl fmt::fmt PCRE2::pcre2-8 utf8proc::utf8proc Threads::Threads
+                                          ${TENON_CUDA_LIBRARIES})
+  set_target_properties(${target} PROPERTIES LINKER_LANGUAGE CXX)
 endfunction()
 
 function(tenon_join_floors)
-  list(TRANSFORM TENON_FLOORS REPLACE "(.+)" "$<TARGET_OBJECTS:tenon_\\1>" OUTPUT_VARIABLE objects)
+  set(objects "")
+  foreach(floor IN LISTS TENON_FLOORS)
+    tenon_floor_parts(${floor} parts)
+    list(TRANSFORM parts REPLACE "(.+)" "$<TARGET_OBJECTS:\\1>")
+    list(APPEND objects ${parts})
+  endforeach()
   add_library(tenon STATIC ${objects})
   add_library(tenon::tenon ALIAS tenon)
   tenon_private_options(tenon)
   set_target_properties(tenon PROPERTIES LINKER_LANGUAGE CXX)
   target_include_directories(tenon SYSTEM INTERFACE $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>
                                              $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
-  target_link_libraries(tenon PRIVATE OpenMP::OpenMP_CXX DNNL::dnnl fmt::fmt PCRE2::pcre2-8 utf8proc::utf8proc Threads::Threads)
+  target_link_libraries(tenon PRIVATE OpenMP::OpenMP_CXX DNNL::dnnl fmt::fmt PCRE2::pcre2-8 utf8proc::utf8proc Threads::Threads
+                                      ${TENON_CUDA_LIBRARIES})
 endfunction()
 
 function(tenon_add_cli)

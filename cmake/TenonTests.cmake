@@ -34,11 +34,11 @@ gtest_discover_tests(tenon_tests_layering DISCOVERY_MODE PRE_TEST PROPERTIES LAB
 # A separate project that finds an installed Tenon, or has it as a subdirectory. The floors must be complete, and no sanitizer in
 # them, which the host would have to share.
 if(TENON_INSTALL AND NOT TENON_SANITIZE AND "rl" IN_LIST TENON_FLOORS)
-  get_target_property(options tenon COMPILE_OPTIONS)
   foreach(mode find subdirectory)
     add_test(NAME install.${mode}
              COMMAND ${CMAKE_COMMAND} -DMODE=${mode} -DSOURCE=${PROJECT_SOURCE_DIR} -DBUILD=${PROJECT_BINARY_DIR}
-                     -DCOMPILER=${CMAKE_CXX_COMPILER} -DLAUNCHER=${CMAKE_CXX_COMPILER_LAUNCHER} "-DOPTIONS=${options}"
+                     -DCOMPILER=${CMAKE_CXX_COMPILER} -DLAUNCHER=${CMAKE_CXX_COMPILER_LAUNCHER} "-DOPTIONS=${TENON_CXX_WARNINGS}" "-DCUDA_OPTIONS=${TENON_CUDA_WARNINGS}"
+                     -DCUDA=${TENON_CUDA}
                      "-DRELEASE_FLAGS=${CMAKE_CXX_FLAGS_RELEASE}" -P ${PROJECT_SOURCE_DIR}/tests/install/install_test.cmake)
     set_tests_properties(install.${mode} PROPERTIES LABELS "install;slow" TIMEOUT 1800)
   endforeach()

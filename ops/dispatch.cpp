@@ -77,6 +77,10 @@ int checked_dim(const char* op, const Tensor& x, int dim) {
   return index;
 }
 
-void no_kernel(const char* op, Device device) { fail("{}: no kernel for {} in this build", op, device); }
+void no_kernel(const char* op, Device device) { fail("{}: no kernel for {} yet", op, device); }
+
+std::string detail::describe(const Tensor& t) {
+  return t.defined() ? fmt::format("{} {}", t.dtype(), t.shape()) : "undefined";
+}
 
 }  // namespace tenon::ops

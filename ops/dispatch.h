@@ -2,12 +2,15 @@
 // dtypes and devices, and choose the kernel of the device.
 //
 //   check_same_device("rms_norm", {{"x", x}, {"weight", weight}});
-//   on_device("rms_norm", x.device(), [&] { cpu::rms_norm(x, weight, eps, y, rstd); });
+//   on_device("rms_norm", x.device(), cpu::rms_norm, cuda::rms_norm, x.contiguous(), weight.contiguous(), eps, y, rstd);
 #pragma once
 
 #include <initializer_list>
+#include <string>
+#include <type_traits>
 #include <utility>
 
+#include "../runtime/cuda.h"
 #include "../runtime/tensor.h"
 
 namespace tenon::ops {
@@ -33,7 +36,43 @@ int checked_dim(const char* op, const Tensor& x, int dim);
 
 [[noreturn]] void no_kernel(const char* op, Device device);
 
-/// Runs the kernel of `device`; a device without one is an Error ("rms_norm: no kernel for cuda:0 in this build").
+namespace detail {
+
+/// "f32 [3, 64]".
+std::string describe(const Tensor& t);
+
+/// The tensors of a kernel's arguments, for errors: "(f32 [3, 64], bf16 [64])".
+template <class... A>
+std::string describe_arguments(const A&... arguments) {
+  std::string text;
+  const auto add = [&](const auto& a) {
+    using T = std::remove_cvref_t<decltype(a)>;
+    if constexpr (std::is_same_v<T, Tensor>) text += (text.empty() ? "" : ", ") + describe(a);
+    if constexpr (std::is_same_v<T, const Tensor*> || std::is_same_v<T, Tensor*>)
+      if (a) text += (text.empty() ? "" : ", ") + describe(*a);
+  };
+  (add(arguments), ...);
+  return "(" + text + ")";
+}
+
+}  // namespace detail
+
+/// Runs the kernel of `device` on the arguments. Kernels of CUDA are queued on the calling thread's stream; they do not
+/// synchronise, and what goes wrong in them is an Error that names the op and its tensors.
+template <class Cpu, class Cuda, class... A>
+void on_device(const char* op, Device device, Cpu&& cpu, Cuda&& cuda, A&&... arguments) {
+  if (device.is_cpu()) {
+    std::forward<Cpu>(cpu)(std::forward<A>(arguments)...);
+    return;
+  }
+  const auto describe = [&] { return detail::describe_arguments(arguments...); };
+  tenon::cuda::OpScope scope(
+      op, device, [](const void* f) { return (*static_cast<decltype(describe)*>(f))(); }, &describe);
+  std::forward<Cuda>(cuda)(arguments...);
+  scope.finish();
+}
+
+/// An op without a kernel for GPUs yet: "rms_norm: no kernel for cuda:0 yet".
 template <class Cpu>
 void on_device(const char* op, Device device, Cpu&& cpu) {
   if (!device.is_cpu()) no_kernel(op, device);

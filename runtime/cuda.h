@@ -1,20 +1,102 @@
 // What the runtime asks of CUDA. A build without it has the stub file: no devices, and an Error for whoever asks for
 // one.
+//
+// Work is queued on streams and functions return at once unless they say otherwise. Each thread has one current stream
+// a device: Tenon's own, shared by all threads, unless a StreamScope hands in another. Errors name the call and the op
+// that is running; a kernel that faulted is reported by a later call, by the next one where TENON_CUDA_SYNC=1 is set in
+// the environment.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <string>
 
 #include "device.h"
+#include "shape.h"
+
+struct CUstream_st;  // cudaStream_t is a pointer to it
 
 namespace tenon::cuda {
 
+using Stream = CUstream_st*;
+
+/// 0 without a GPU, a driver or a build that has CUDA.
 int device_count();
-/// nullptr when the device is out of memory.
+/// "NVIDIA H200 (9.0)": the device's name and compute capability.
+std::string device_description(Device);
+
+/// The calling thread's stream of the device.
+Stream current_stream(Device);
+/// The calling thread's stream of the device its ops run on.
+Stream current_stream();
+
+/// While it lives, the calling thread's work on the device goes to `stream`, a cudaStream_t of the caller. What was
+/// queued before comes first, and what is queued after the scope comes after what was queued in it. Tensors that were
+/// used in the scope must not be released by another thread before it ends.
+class StreamScope {
+ public:
+  StreamScope(Device device, Stream stream);
+  ~StreamScope();
+  StreamScope(const StreamScope&) = delete;
+  StreamScope& operator=(const StreamScope&) = delete;
+
+ private:
+  Device device_;
+  Stream stream_;
+  bool outer_given_;
+  Stream outer_;
+};
+
+/// While it lives, the calling thread's CUDA work is that of `op`, a string literal: on its device, under its name in
+/// profiles (NVTX) and in errors, which also say what `describe(arguments)` gives.
+class OpScope {
+ public:
+  using Describe = std::string (*)(const void* arguments);
+
+  OpScope(const char* op, Device device, Describe describe, const void* arguments);
+  ~OpScope();
+  OpScope(const OpScope&) = delete;
+  OpScope& operator=(const OpScope&) = delete;
+  /// To be called last: where TENON_CUDA_SYNC=1 waits for the op, so that a fault in it is an Error here.
+  void finish();
+  /// "rms_norm(f32 [3, 64], f32 [64])".
+  std::string text() const;
+
+ private:
+  const char* op_;
+  Device device_;
+  Describe describe_;
+  const void* arguments_;
+  const OpScope* outer_;
+  int outer_device_;
+};
+
+/// In the order of the current stream; nullptr when the device is out of memory.
 void* allocate(Device device, size_t bytes);
-void release(Device device, void* data) noexcept;
+/// In the order of `stream`.
+void release(Device device, void* data, Stream stream) noexcept;
+/// Gives released memory that the driver keeps back to the device.
+void trim(Device device);
+/// What the current stream of `device` does from now on comes after what `stream`, one of the device `other`, does now.
+void wait_for(Device device, Device other, Stream stream);
 /// Bytes of the device's memory.
 size_t total_memory(Device device);
-/// From and to host or device, finished on return.
+/// Bytes of it that no process has.
+size_t free_memory(Device device);
+
+/// From and to host or device, in the order of the current stream. From the host: `from` may be changed on return, and
+/// nothing waits. To the host: waits, finished on return.
 void copy(void* to, Device to_device, const void* from, Device from_device, size_t bytes);
+/// Sets every byte.
+void set_bytes(Device device, void* data, int value, size_t bytes);
+/// Sets n elements of `item` bytes (1, 2, 4 or 8) to the lowest bytes of `bits`.
+void fill(Device device, void* data, uint64_t bits, size_t item, int64_t n);
+/// Copies a view into row-major memory, both on the device; as detail::strided_copy does on the host.
+void strided_copy(Device device, const void* from, const Shape& shape, const int64_t* strides, size_t item, void* to);
+
+/// Waits for all work of the calling thread's stream; a fault in it is an Error here.
+void synchronize(Device device);
+/// How often this process has waited for a device since its start: a training step should not, but for logging.
+uint64_t synchronizations();
 
 }  // namespace tenon::cuda

@@ -54,12 +54,15 @@ void* system_allocate(Device device, size_t bytes) {
   return data;
 }
 
-void system_release(Device device, void* data) noexcept {
+void system_release(Device device, void* data, cuda::Stream stream) noexcept {
   if (device.is_cpu())
     std::free(data);
   else
-    cuda::release(device, data);
+    cuda::release(device, data, stream);
 }
+
+// nullptr on the host, which has no streams.
+cuda::Stream stream_of(Device device) { return device.is_cpu() ? nullptr : cuda::current_stream(device); }
 
 // Names that allocations are booked under. Number 0 is "other".
 class Tags {
@@ -112,7 +115,9 @@ class Pool {
     const bool grows = current_ + cached_ + wanted > peak_;
     const size_t most = grows ? 2 * wanted : wanted + wanted / 8;
     if (auto it = kept_.lower_bound(wanted); it != kept_.end() && it->first <= most) {
-      const detail::Block block{it->second.back(), it->first, tag};
+      const KeptBlock kept = it->second.back();
+      const detail::Block block{kept.data, it->first, tag};
+      if (kept.stream != stream_of(device_)) cuda::wait_for(device_, device_, kept.stream);
       forget_kept(it);
       book(tag, block.bytes);
       return block;
@@ -134,17 +139,18 @@ class Pool {
     std::lock_guard lock(mutex_);
     current_ -= block.bytes;
     uses_[static_cast<size_t>(block.tag)].current -= block.bytes;
-    if (!kKeepBlocks) {
-      system_release(device_, block.data);
-      return;
-    }
+    cuda::Stream stream = nullptr;
     try {
-      kept_[block.bytes].push_back(block.data);
-      cached_ += block.bytes;
-    } catch (const std::bad_alloc&) {
+      stream = stream_of(device_);
+      if (kKeepBlocks) {
+        kept_[block.bytes].push_back({block.data, stream});
+        cached_ += block.bytes;
+        return;
+      }
+    } catch (const std::exception&) {  // no memory for the list, or a device that failed
       if (const auto it = kept_.find(block.bytes); it != kept_.end() && it->second.empty()) kept_.erase(it);
-      system_release(device_, block.data);
     }
+    system_release(device_, block.data, stream);
   }
 
   std::vector<MemoryUse> uses() {
@@ -172,6 +178,13 @@ class Pool {
   void empty_cache() {
     std::lock_guard lock(mutex_);
     drop_kept(0);
+    if (!device_.is_cpu()) cuda::trim(device_);
+  }
+  void hand_over(cuda::Stream from, cuda::Stream to) noexcept {
+    std::lock_guard lock(mutex_);
+    for (auto& [bytes, blocks] : kept_)
+      for (KeptBlock& block : blocks)
+        if (block.stream == from) block.stream = to;
   }
 
  private:
@@ -193,7 +206,11 @@ class Pool {
     peak_ = std::max(peak_, current_);
   }
 
-  using Kept = std::map<size_t, std::vector<void*>>;
+  struct KeptBlock {
+    void* data;
+    cuda::Stream stream;  // on which it was released
+  };
+  using Kept = std::map<size_t, std::vector<KeptBlock>>;
 
   void forget_kept(Kept::iterator it) noexcept {
     cached_ -= it->first;
@@ -205,7 +222,7 @@ class Pool {
   void drop_kept(size_t bytes) noexcept {
     while (cached_ > bytes) {
       const auto largest = std::prev(kept_.end());
-      system_release(device_, largest->second.back());
+      system_release(device_, largest->second.back().data, largest->second.back().stream);
       forget_kept(largest);
     }
   }
@@ -219,9 +236,13 @@ class Pool {
     for (const auto& [size, name] : holders)
       held += fmt::format("{}{} {}", held.empty() ? ": " : ", ", name, format_bytes(size));
     const std::string asked_by = tags().name(tag);
+    std::string bound;
+    if (by_limit)
+      bound = fmt::format(" of at most {}", format_bytes(limit_));
+    else if (!device_.is_cpu())
+      bound = fmt::format(" of {}, with {} free", format_bytes(limit_), format_bytes(cuda::free_memory(device_)));
     fail("out of memory on {}: {} were asked for {}, and {} are held{}{}; {}", device_, format_bytes(bytes), asked_by,
-         format_bytes(current_), by_limit ? fmt::format(" of at most {}", format_bytes(limit_)) : "", held,
-         advice(asked_by));
+         format_bytes(current_), bound, held, advice(asked_by));
   }
 
   Device device_;
@@ -269,6 +290,7 @@ std::string format_bytes(size_t bytes) {
 namespace detail {
 Block allocate(Device device, size_t bytes) { return pool(device).allocate(bytes); }
 void release(Device device, const Block& block) noexcept { pool(device).release(block); }
+void hand_over(Device device, CUstream_st* from, CUstream_st* to) noexcept { pool(device).hand_over(from, to); }
 }  // namespace detail
 
 }  // namespace tenon

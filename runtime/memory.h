@@ -1,4 +1,5 @@
-// A caching allocator per device: blocks that were freed are kept by size and given out again, 64-byte aligned.
+// A caching allocator per device: blocks that were freed are kept by size and given out again, 64-byte aligned. On a
+// GPU a block is free in the order of the stream on which it was released, so nothing waits when it is given out again.
 //
 // Every allocation is booked under the name that is current on its thread, so that the peak can be explained, and so
 // that running out of memory is an Error that says what was asked for, what is held by whom, and which setting would
@@ -10,6 +11,8 @@
 #include <vector>
 
 #include "device.h"
+
+struct CUstream_st;  // cudaStream_t is a pointer to it
 
 namespace tenon {
 
@@ -57,6 +60,8 @@ struct Block {
 };
 Block allocate(Device, size_t bytes);
 void release(Device, const Block&) noexcept;
+/// Kept blocks that were released on the stream `from` are free in the order of `to`: what `from` did comes before.
+void hand_over(Device, CUstream_st* from, CUstream_st* to) noexcept;
 }  // namespace detail
 
 }  // namespace tenon

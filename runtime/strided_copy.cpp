@@ -7,28 +7,6 @@
 namespace tenon::detail {
 namespace {
 
-// Extents and strides with ones dropped and mergeable neighbours merged.
-struct Layout {
-  int rank = 0;
-  int64_t dims[Shape::kMaxRank] = {}, strides[Shape::kMaxRank] = {};
-};
-
-Layout simplify(const Shape& shape, const int64_t* strides) {
-  Layout out;
-  for (int i = 0; i < shape.rank(); ++i) {
-    if (shape[i] == 1) continue;
-    const int last = out.rank - 1;
-    if (last >= 0 && out.strides[last] == strides[i] * shape[i]) {
-      out.dims[last] *= shape[i];
-      out.strides[last] = strides[i];
-    } else {
-      out.dims[out.rank] = shape[i];
-      out.strides[out.rank++] = strides[i];
-    }
-  }
-  return out;
-}
-
 // Offset of the first element of outer index `index` over the first `outer` dims.
 int64_t outer_offset(const Layout& layout, int outer, int64_t index) {
   int64_t offset = 0;
@@ -82,6 +60,22 @@ void copy_tiles(const T* from, const Layout& layout, T* to) {
 }
 
 }  // namespace
+
+Layout simplify(const Shape& shape, const int64_t* strides) {
+  Layout out;
+  for (int i = 0; i < shape.rank(); ++i) {
+    if (shape[i] == 1) continue;
+    const int last = out.rank - 1;
+    if (last >= 0 && out.strides[last] == strides[i] * shape[i]) {
+      out.dims[last] *= shape[i];
+      out.strides[last] = strides[i];
+    } else {
+      out.dims[out.rank] = shape[i];
+      out.strides[out.rank++] = strides[i];
+    }
+  }
+  return out;
+}
 
 void strided_copy(const void* from, const Shape& shape, const int64_t* strides, size_t item, void* to) {
   if (shape.numel() == 0) return;

@@ -54,18 +54,24 @@ Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
 }
 
 Tensor Tensor::zeros(const Shape& shape, DType dtype, Device device) {
-  if (!device.is_cpu()) return zeros(shape, dtype).to(device);
-  Tensor out = empty(shape, dtype);
-  fill_zero(out.data_, out.nbytes());
+  Tensor out = empty(shape, dtype, device);
+  if (device.is_cpu())
+    fill_zero(out.data_, out.nbytes());
+  else
+    cuda::set_bytes(device, out.data_, 0, out.nbytes());
   return out;
 }
 
 Tensor Tensor::full(const Shape& shape, float value, DType dtype, Device device) {
-  if (!device.is_cpu()) return full(shape, value, dtype).to(device);
-  Tensor out = empty(shape, dtype);
+  Tensor out = empty(shape, dtype, device);
   for_all_types(dtype, [&]<class T>() {
     T* data = out.data<T>();
     const T element = from_float<T>(value);
+    if (!device.is_cpu()) {
+      uint64_t bits = 0;
+      std::memcpy(&bits, &element, sizeof element);
+      return cuda::fill(device, data, bits, sizeof element, out.numel());
+    }
     parallel_for(out.numel(), kFillGrain / static_cast<int64_t>(sizeof(T)),
                  [&](int64_t begin, int64_t end) { std::fill(data + begin, data + end, element); });
   });
@@ -173,12 +179,10 @@ Tensor Tensor::flatten_rows() const {
 Tensor Tensor::clone() const {
   check(defined(), "clone: the tensor is undefined");
   Tensor out = empty(shape_, dtype_, device());
-  if (device().is_cpu()) {
+  if (device().is_cpu())
     copy_all(out.data_);
-  } else {
-    check(is_contiguous(), "clone: {} on {} is not contiguous", shape_, device());
-    cuda::copy(out.data_, device(), data_, device(), nbytes());
-  }
+  else
+    cuda::strided_copy(device(), data_, shape_, strides_.data(), size_of(dtype_), out.data_);
   return out;
 }
 

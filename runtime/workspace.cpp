@@ -1,5 +1,11 @@
 #include "workspace.h"
 
+#include <algorithm>
+#include <cstring>
+#include <deque>
+
+#include "cuda.h"
+
 namespace tenon {
 namespace {
 
@@ -8,9 +14,13 @@ constexpr size_t kFirstChunk = size_t{1} << 20;
 
 }  // namespace
 
-Workspace& Workspace::host() {
-  thread_local Workspace workspace;
-  return workspace;
+Workspace& Workspace::of(Device device) {
+  thread_local Workspace host;
+  thread_local std::deque<Workspace> devices;  // a deque: it grows without moving them
+  if (device.is_cpu()) return host;
+  while (devices.size() <= static_cast<size_t>(device.index))
+    devices.emplace_back(Device::cuda(static_cast<int>(devices.size())));
+  return devices[static_cast<size_t>(device.index)];
 }
 
 Workspace::~Workspace() { drop_chunks(); }
@@ -31,7 +41,7 @@ void* Workspace::take(size_t bytes) {
   }
   if (chunk == chunks_.size()) {
     MemoryTag tag("workspace");
-    chunks_.push_back(detail::allocate(Device::cpu(), std::max({bytes, kFirstChunk, merged_, capacity()})));
+    chunks_.push_back(detail::allocate(device_, std::max({bytes, kFirstChunk, merged_, capacity()})));
     used = 0;
   }
   chunk_ = chunk;
@@ -50,8 +60,16 @@ void Workspace::give_back(size_t chunk, size_t used) noexcept {
 }
 
 void Workspace::drop_chunks() noexcept {
-  for (const detail::Block& chunk : chunks_) detail::release(Device::cpu(), chunk);
+  for (const detail::Block& chunk : chunks_) detail::release(device_, chunk);
   chunks_.clear();
+}
+
+void Workspace::set_zero(void* data, size_t bytes) {
+  if (device_.is_cpu()) {
+    if (bytes) std::memset(data, 0, bytes);
+  } else {
+    cuda::set_bytes(device_, data, 0, bytes);
+  }
 }
 
 }  // namespace tenon

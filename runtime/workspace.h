@@ -1,10 +1,11 @@
-// Scratch memory of an op: given out last in, first out, and returned when the op ends. One workspace a thread; it is
-// for the thread that calls an op, which then shares the scratch with its parallel region.
+// Scratch memory of an op: given out last in, first out, and returned when the op ends. One workspace a thread and
+// device; it is for the thread that calls an op, which then shares the scratch with its parallel region or queues
+// kernels that use it.
 //
 //   auto partial = Workspace::host().zeros<float>(blocks.count() * dim);
+//   auto partial = Workspace::of(x.device()).get<float>(blocks * dim);
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -40,7 +41,7 @@ class Scratch {
   friend class Workspace;
   struct Zero {};
   Scratch(Workspace& owner, int64_t size);
-  Scratch(Workspace& owner, int64_t size, Zero) : Scratch(owner, size) { std::fill_n(data_, size_, T{}); }
+  Scratch(Workspace& owner, int64_t size, Zero);
 
   Workspace& owner_;
   int64_t size_;
@@ -50,8 +51,9 @@ class Scratch {
 
 class Workspace {
  public:
-  /// The calling thread's.
-  static Workspace& host();
+  /// The calling thread's of that device.
+  static Workspace& of(Device device);
+  static Workspace& host() { return of(Device::cpu()); }
 
   /// Not initialised.
   template <class T>
@@ -66,7 +68,7 @@ class Workspace {
   /// Bytes held from the allocator.
   size_t capacity() const;
 
-  Workspace() = default;
+  explicit Workspace(Device device = Device::cpu()) : device_(device) {}
   ~Workspace();
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
@@ -78,7 +80,9 @@ class Workspace {
   void* take(size_t bytes);
   void give_back(size_t chunk, size_t used) noexcept;
   void drop_chunks() noexcept;
+  void set_zero(void* data, size_t bytes);
 
+  Device device_;
   std::vector<detail::Block> chunks_;
   size_t chunk_ = 0;   // the one in use
   size_t used_ = 0;    // bytes of it
@@ -93,6 +97,11 @@ Scratch<T>::Scratch(Workspace& owner, int64_t size)
       used_(owner.used_),
       data_(static_cast<T*>(owner.take(static_cast<size_t>(size) * sizeof(T)))) {
   static_assert(std::is_trivially_copyable_v<T> && alignof(T) <= 64);
+}
+
+template <class T>
+Scratch<T>::Scratch(Workspace& owner, int64_t size, Zero) : Scratch(owner, size) {
+  owner_.set_zero(data_, static_cast<size_t>(size) * sizeof(T));
 }
 
 template <class T>

@@ -1,4 +1,4 @@
-# cmake -DMODE=find|subdirectory -DSOURCE=... -DBUILD=... [-DOPTIONS=...] -P install_test.cmake
+# cmake -DMODE=find|subdirectory -DSOURCE=... -DBUILD=... [-DOPTIONS=... -DCUDA_OPTIONS=...] -P install_test.cmake
 #
 # Builds and runs tests/install/host against an installed Tenon, or with Tenon's tree as its subdirectory. In the latter case the
 # host compiles with the options of Tenon's own build, so that ccache has every object already.
@@ -33,7 +33,9 @@ if(MODE STREQUAL "find")
       -I${work}/prefix/include -fsyntax-only ${work}/all.cpp)
 else()
   string(REPLACE ";" " " OPTIONS "${OPTIONS}")
-  run("configuring the host" ${configure} -DTENON_SUBDIRECTORY=ON "-DHOST_OPTIONS=${OPTIONS}"
+  string(REPLACE ";" " " CUDA_OPTIONS "${CUDA_OPTIONS}")
+  run("configuring the host" ${configure} -DTENON_SUBDIRECTORY=ON "-DHOST_OPTIONS=${OPTIONS}" "-DHOST_CUDA_OPTIONS=${CUDA_OPTIONS}"
+      -DTENON_CUDA=${CUDA} -DCMAKE_CUDA_COMPILER_LAUNCHER=${LAUNCHER}
       "-DCMAKE_CXX_FLAGS_RELEASE=${RELEASE_FLAGS}")
 endif()
 run("building the host" ${CMAKE_COMMAND} --build ${work}/build -j 2)

@@ -1,0 +1,17 @@
+// Kernels report values outside of their range.
+//
+//   launch(gather_kernel, shape, ..., tenon::cuda::fault_slot("embedding", "id", vocabulary));
+//   if (id < 0 || id >= faults.bound) report(faults, id, place);
+#pragma once
+
+#include "../../runtime/cuda/fault.h"
+#include "../../runtime/cuda/launch.h"
+
+namespace tenon {
+
+__device__ inline void report(const cuda::FaultSlot& faults, long long value, long long place) {
+  if (atomicCAS(&faults.record->taken, 0, 1) != 0) return;
+  *faults.record = {1, faults.op, faults.what, value, place, faults.bound};
+}
+
+}  // namespace tenon

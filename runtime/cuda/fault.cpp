@@ -1,0 +1,52 @@
+#include "fault.h"
+
+#include <cuda_runtime.h>
+
+#include <map>
+#include <mutex>
+#include <new>
+
+#include "../check.h"
+#include "status.h"
+
+namespace tenon::cuda {
+namespace {
+
+std::mutex mutex;
+
+// One a device, never freed: kernels may be running when the process ends.
+FaultRecord*& record_of(int device) {
+  static auto* records = new std::map<int, FaultRecord*>;
+  return (*records)[device];
+}
+
+int this_device() {
+  int device = 0;
+  check_status(cudaGetDevice(&device), "cudaGetDevice");
+  return device;
+}
+
+}  // namespace
+
+FaultSlot fault_slot(const char* op, const char* what, long long bound) {
+  std::lock_guard lock(mutex);
+  FaultRecord*& record = record_of(this_device());
+  if (!record) {
+    void* memory = nullptr;
+    check_status(cudaHostAlloc(&memory, sizeof(FaultRecord), cudaHostAllocMapped | cudaHostAllocPortable),
+                 "cudaHostAlloc");
+    record = new (memory) FaultRecord{};
+  }
+  return {record, op, what, bound};
+}
+
+void throw_reported_fault() {
+  std::lock_guard lock(mutex);
+  FaultRecord* record = record_of(this_device());
+  if (!record || !static_cast<volatile FaultRecord*>(record)->taken) return;
+  const FaultRecord found = *record;
+  *record = {};
+  fail("{}: {} {} at place {} is outside [0, {})", found.op, found.what, found.value, found.place, found.bound);
+}
+
+}  // namespace tenon::cuda

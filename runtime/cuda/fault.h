@@ -1,0 +1,30 @@
+// What kernels find wrong with their data, an id outside of the vocabulary, say: the first one is kept, and the next
+// wait for the device throws it as an Error. A kernel that reports (ops/cuda/report.h) goes on with a harmless value.
+// Internal.
+#pragma once
+
+namespace tenon::cuda {
+
+struct FaultRecord {
+  int taken;
+  const char* op;
+  const char* what;
+  long long value, place, bound;
+};
+
+/// Given to a kernel by value. `op` and `what` are string literals of the host, which the device only passes back.
+struct FaultSlot {
+  FaultRecord* record;  // in host memory that the device writes to
+  const char* op;
+  const char* what;
+  long long bound;
+};
+
+/// Of the calling thread's device.
+FaultSlot fault_slot(const char* op, const char* what, long long bound);
+
+/// Throws "embedding: id 70000 at place 5 is outside [0, 49152)" where a kernel of the calling thread's device has
+/// reported one; to be called when the device has finished.
+void throw_reported_fault();
+
+}  // namespace tenon::cuda
