@@ -25,6 +25,13 @@ foreach(floor IN LISTS TENON_FLOORS)
   gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60 PROPERTIES LABELS ${floor} TIMEOUT 300 ENVIRONMENT GOMP_SPINCOUNT=1000)
 endforeach()
 
+# The CUDA kernels without a GPU: CUDA's headers are enough.
+if(TENON_CUDA_INCLUDE AND TARGET tenon_op_table AND CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
+  add_subdirectory(${PROJECT_SOURCE_DIR}/tests/cuda_emulation ${PROJECT_BINARY_DIR}/cuda_emulation)
+else()
+  message(STATUS "Tenon: the emulated CUDA tests are left out: they need CUDA's headers and an x86-64 processor")
+endif()
+
 # Reads the sources; links nothing of them.
 add_executable(tenon_tests_layering ${PROJECT_SOURCE_DIR}/tests/layering/layering_test.cpp)
 tenon_private_options(tenon_tests_layering)

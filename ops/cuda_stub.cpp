@@ -1,2 +1,47 @@
-// The build without CUDA: kernels that nobody can call, since no tensor is on a GPU there.
+// The build without CUDA: kernels that are never called there, since no tensor is on a GPU.
 #include "../runtime/check.h"
+#include "cuda/activations.h"
+#include "cuda/cast.h"
+#include "cuda/elementwise.h"
+#include "cuda/indexing.h"
+#include "cuda/reduce.h"
+#include "cuda/rms_norm.h"
+#include "cuda/rope.h"
+#include "cuda/softmax.h"
+#include "cuda/swiglu.h"
+
+namespace tenon::ops::cuda {
+namespace {
+
+[[noreturn]] void refuse() { fail("this build of Tenon has no CUDA kernels"); }
+
+}  // namespace
+
+// clang-format off: one line a kernel
+void activation(Activation, const Tensor&, Tensor&) { refuse(); }
+void activation_backward(Activation, const Tensor&, const Tensor&, Tensor&) { refuse(); }
+void add_into(Tensor&, const Tensor&, float) { refuse(); }
+void binary(Binary, const Tensor&, const Tensor&, Tensor&) { refuse(); }
+void convert(const Tensor&, Tensor&) { refuse(); }
+void fill(Tensor&, float) { refuse(); }
+void gather(const Tensor&, const Tensor&, Tensor&) { refuse(); }
+void gather_rows(const Tensor&, const Tensor&, Tensor&) { refuse(); }
+void log_softmax(const Tensor&, Tensor&) { refuse(); }
+void log_softmax_backward(const Tensor&, const Tensor&, Tensor&) { refuse(); }
+void reduce(Reduction, const Tensor&, int64_t, int64_t, int64_t, Tensor&) { refuse(); }
+void rms_norm(const Tensor&, const Tensor&, float, Tensor&, Tensor&) { refuse(); }
+void rms_norm_backward(const Tensor&, const Tensor*, const Tensor&, const Tensor&, const Tensor&, Tensor&, Tensor*) {
+  refuse();
+}
+void rms_norm_residual(const Tensor&, const Tensor&, const Tensor&, float, Tensor&, Tensor&, Tensor&) { refuse(); }
+void rope(const Tensor&, const RopeTable&, const Tensor&, bool, bool, int64_t, Tensor&) { refuse(); }
+void scatter_add(Tensor&, const Tensor&, const Tensor&) { refuse(); }
+void scatter_add_rows(Tensor&, const Tensor&, const Tensor&) { refuse(); }
+void softmax(const Tensor&, Tensor&) { refuse(); }
+void softmax_backward(const Tensor&, const Tensor&, Tensor&) { refuse(); }
+void swiglu(const Tensor&, const Tensor&, Tensor&) { refuse(); }
+void swiglu_backward(const Tensor&, const Tensor&, const Tensor&, Tensor&, Tensor&) { refuse(); }
+void unary(Unary, const Tensor&, Tensor&, float, float) { refuse(); }
+// clang-format on
+
+}  // namespace tenon::ops::cuda

@@ -2,7 +2,8 @@
 // dtypes and devices, and choose the kernel of the device.
 //
 //   check_same_device("rms_norm", {{"x", x}, {"weight", weight}});
-//   on_device("rms_norm", x.device(), cpu::rms_norm, cuda::rms_norm, x.contiguous(), weight.contiguous(), eps, y, rstd);
+//   on_device("rms_norm", x.device(), cpu::rms_norm, cuda::rms_norm, x.contiguous(), weight.contiguous(), eps, y,
+//   rstd);
 #pragma once
 
 #include <initializer_list>

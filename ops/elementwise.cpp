@@ -4,23 +4,25 @@
 #include "cast.h"
 #include "cpu/elementwise.h"
 #include "cpu/reduce.h"
+#include "cuda/elementwise.h"
+#include "cuda/reduce.h"
 #include "dispatch.h"
 
 namespace tenon::ops {
 namespace {
 
-Tensor binary(const char* name, cpu::Binary op, const Tensor& a, const Tensor& b) {
+Tensor binary(const char* name, Binary op, const Tensor& a, const Tensor& b) {
   check_same_device(name, {{"a", a}, {"b", b}});
   check_float(name, {{"a", a}, {"b", b}});
   Tensor y = Tensor::empty(broadcast_shape(name, a.shape(), b.shape()), a.dtype(), a.device());
-  if (y.numel() > 0) on_device(name, a.device(), [&] { cpu::binary(op, a, b, y); });
+  if (y.numel() > 0) on_device(name, a.device(), cpu::binary, cuda::binary, op, a, b, y);
   return y;
 }
 
-Tensor unary(const char* name, cpu::Unary op, const Tensor& x, float p = 0, float q = 0) {
+Tensor unary(const char* name, Unary op, const Tensor& x, float p = 0, float q = 0) {
   check_float(name, {{"x", x}});
   Tensor y = Tensor::like(x);
-  on_device(name, x.device(), [&] { cpu::unary(op, x.contiguous(), y, p, q); });
+  on_device(name, x.device(), cpu::unary, cuda::unary, op, x.contiguous(), y, p, q);
   return y;
 }
 
@@ -36,23 +38,23 @@ Shape broadcast_shape(const char* op, const Shape& a, const Shape& b) {
   return out;
 }
 
-Tensor add(const Tensor& a, const Tensor& b) { return binary("add", cpu::Binary::add, a, b); }
-Tensor sub(const Tensor& a, const Tensor& b) { return binary("sub", cpu::Binary::sub, a, b); }
-Tensor mul(const Tensor& a, const Tensor& b) { return binary("mul", cpu::Binary::mul, a, b); }
-Tensor div(const Tensor& a, const Tensor& b) { return binary("div", cpu::Binary::div, a, b); }
-Tensor maximum(const Tensor& a, const Tensor& b) { return binary("maximum", cpu::Binary::maximum, a, b); }
-Tensor minimum(const Tensor& a, const Tensor& b) { return binary("minimum", cpu::Binary::minimum, a, b); }
+Tensor add(const Tensor& a, const Tensor& b) { return binary("add", Binary::add, a, b); }
+Tensor sub(const Tensor& a, const Tensor& b) { return binary("sub", Binary::sub, a, b); }
+Tensor mul(const Tensor& a, const Tensor& b) { return binary("mul", Binary::mul, a, b); }
+Tensor div(const Tensor& a, const Tensor& b) { return binary("div", Binary::div, a, b); }
+Tensor maximum(const Tensor& a, const Tensor& b) { return binary("maximum", Binary::maximum, a, b); }
+Tensor minimum(const Tensor& a, const Tensor& b) { return binary("minimum", Binary::minimum, a, b); }
 
-Tensor scale(const Tensor& x, float factor) { return unary("scale", cpu::Unary::scale, x, factor); }
-Tensor add_scalar(const Tensor& x, float value) { return unary("add_scalar", cpu::Unary::add_scalar, x, value); }
-Tensor neg(const Tensor& x) { return unary("neg", cpu::Unary::scale, x, -1); }
-Tensor exp(const Tensor& x) { return unary("exp", cpu::Unary::exp, x); }
-Tensor log(const Tensor& x) { return unary("log", cpu::Unary::log, x); }
-Tensor sqrt(const Tensor& x) { return unary("sqrt", cpu::Unary::sqrt, x); }
+Tensor scale(const Tensor& x, float factor) { return unary("scale", Unary::scale, x, factor); }
+Tensor add_scalar(const Tensor& x, float value) { return unary("add_scalar", Unary::add_scalar, x, value); }
+Tensor neg(const Tensor& x) { return unary("neg", Unary::scale, x, -1); }
+Tensor exp(const Tensor& x) { return unary("exp", Unary::exp, x); }
+Tensor log(const Tensor& x) { return unary("log", Unary::log, x); }
+Tensor sqrt(const Tensor& x) { return unary("sqrt", Unary::sqrt, x); }
 
 Tensor clamp(const Tensor& x, float lo, float hi) {
   check(lo <= hi, "clamp: the lower bound {} is above the upper bound {}", lo, hi);
-  return unary("clamp", cpu::Unary::clamp, x, lo, hi);
+  return unary("clamp", Unary::clamp, x, lo, hi);
 }
 
 void add_into(Tensor& y, const Tensor& x, float alpha) {
@@ -60,7 +62,7 @@ void add_into(Tensor& y, const Tensor& x, float alpha) {
   check_float("add_into", {{"y", y}, {"x", x}});
   check(broadcast_shape("add_into", y.shape(), x.shape()) == y.shape(), "add_into: x {} does not broadcast to y {}",
         x.shape(), y.shape());
-  if (y.numel() > 0) on_device("add_into", y.device(), [&] { cpu::add_into(y, x, alpha); });
+  if (y.numel() > 0) on_device("add_into", y.device(), cpu::add_into, cuda::add_into, y, x, alpha);
   y.bump_version();
 }
 
@@ -87,7 +89,7 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
     const int64_t inner =
         n * outer == 0 ? Shape(std::span(x.shape().begin() + d, x.shape().end())).numel() : y.numel() / (outer * n);
     Tensor sums = Tensor::empty({outer, inner}, DType::f32, x.device());
-    on_device("sum_to", x.device(), [&] { cpu::reduce(cpu::Reduction::sum, y, outer, n, inner, sums); });
+    on_device("sum_to", x.device(), cpu::reduce, cuda::reduce, Reduction::sum, y, outer, n, inner, sums);
     y = sums;
   }
   return cast(y, x.dtype()).view(shape);
@@ -95,14 +97,14 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
 
 void fill(Tensor& x, float value) {
   check_float("fill", {{"x", x}});
-  on_device("fill", x.device(), [&] { cpu::fill(x, value); });
+  on_device("fill", x.device(), cpu::fill, cuda::fill, x, value);
   x.bump_version();
 }
 
 void scale_in_place(Tensor& x, float factor) {
   check_float("scale_in_place", {{"x", x}});
   check_contiguous("scale_in_place", {"x", x});
-  on_device("scale_in_place", x.device(), [&] { cpu::unary(cpu::Unary::scale, x, x, factor); });
+  on_device("scale_in_place", x.device(), cpu::unary, cuda::unary, Unary::scale, x, x, factor, 0.0f);
   x.bump_version();
 }
 

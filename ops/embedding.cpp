@@ -2,6 +2,7 @@
 
 #include "../runtime/check.h"
 #include "cpu/indexing.h"
+#include "cuda/indexing.h"
 #include "dispatch.h"
 
 namespace tenon::ops {
@@ -11,6 +12,16 @@ void check_ids(const char* op, const Tensor& ids, int64_t vocab) {
   const int64_t bad = cpu::first_out_of_range(ids, vocab);
   check(bad < 0, "{}: id {} of token {} is outside the vocabulary of {}", op, bad < 0 ? 0 : ids.data<int32_t>()[bad],
         bad, vocab);
+}
+
+void checked_gather(const Tensor& table, const Tensor& ids, Tensor& y) {
+  check_ids("embedding", ids, table.dim(0));
+  cpu::gather_rows(table, ids, y);
+}
+
+void checked_scatter(Tensor& dtable, const Tensor& ids, const Tensor& dy) {
+  check_ids("embedding_backward", ids, dtable.dim(0));
+  cpu::scatter_add_rows(dtable, ids, dy);
 }
 
 Shape shape_of_rows(const Tensor& ids, int64_t dim) {
@@ -29,11 +40,7 @@ Tensor embedding(const Tensor& table, const Tensor& ids) {
   check_rank("embedding", {"table", table}, 2);
   check_dtype("embedding", {"ids", ids}, DType::i32);
   Tensor y = Tensor::empty(shape_of_rows(ids, table.dim(1)), table.dtype(), table.device());
-  on_device("embedding", table.device(), [&] {
-    const Tensor at = ids.contiguous();
-    check_ids("embedding", at, table.dim(0));
-    cpu::gather_rows(table.contiguous(), at, y);
-  });
+  on_device("embedding", table.device(), checked_gather, cuda::gather_rows, table.contiguous(), ids.contiguous(), y);
   return y;
 }
 
@@ -45,11 +52,8 @@ void embedding_backward(const Tensor& dy, const Tensor& ids, Tensor& dtable) {
   check_contiguous("embedding_backward", {"dtable", dtable});
   check_dtype("embedding_backward", {"ids", ids}, DType::i32);
   check_shape("embedding_backward", {"dy", dy}, shape_of_rows(ids, dtable.dim(1)));
-  on_device("embedding_backward", dtable.device(), [&] {
-    const Tensor at = ids.contiguous();
-    check_ids("embedding_backward", at, dtable.dim(0));
-    cpu::scatter_add_rows(dtable, at, dy.contiguous());
-  });
+  on_device("embedding_backward", dtable.device(), checked_scatter, cuda::scatter_add_rows, dtable, ids.contiguous(),
+            dy.contiguous());
   dtable.bump_version();
 }
 

@@ -3,6 +3,7 @@
 #include "../runtime/check.h"
 #include "cast.h"
 #include "cpu/indexing.h"
+#include "cuda/indexing.h"
 #include "dispatch.h"
 
 namespace tenon::ops {
@@ -12,6 +13,23 @@ void check_range(const char* op, const Tensor& index, int64_t n) {
   const int64_t bad = cpu::first_out_of_range(index, n);
   check(bad < 0, "{}: index {} at place {} of {} is outside [0, {})", op, bad < 0 ? 0 : index.data<int32_t>()[bad], bad,
         index.shape(), n);
+}
+
+void checked_gather_rows(const Tensor& x, const Tensor& index, Tensor& y) {
+  check_range("gather_rows", index, x.dim(0));
+  cpu::gather_rows(x, index, y);
+}
+void checked_scatter_add_rows(Tensor& dst, const Tensor& index, const Tensor& src) {
+  check_range("scatter_add_rows", index, dst.dim(0));
+  cpu::scatter_add_rows(dst, index, src);
+}
+void checked_gather(const Tensor& x, const Tensor& index, Tensor& y) {
+  check_range("gather", index, x.dim(1));
+  cpu::gather(x, index, y);
+}
+void checked_scatter_add(Tensor& dst, const Tensor& index, const Tensor& src) {
+  check_range("scatter_add", index, dst.dim(1));
+  cpu::scatter_add(dst, index, src);
 }
 
 // dst [n, ...], index [m], src [m, ...]
@@ -40,11 +58,7 @@ Tensor gather_rows(const Tensor& x, const Tensor& index) {
   Shape shape = x.shape();
   shape[0] = index.dim(0);
   Tensor y = Tensor::empty(shape, x.dtype(), x.device());
-  on_device("gather_rows", x.device(), [&] {
-    const Tensor at = index.contiguous();
-    check_range("gather_rows", at, x.dim(0));
-    cpu::gather_rows(x.contiguous(), at, y);
-  });
+  on_device("gather_rows", x.device(), checked_gather_rows, cuda::gather_rows, x.contiguous(), index.contiguous(), y);
   return y;
 }
 
@@ -53,11 +67,8 @@ void scatter_add_rows(Tensor& dst, const Tensor& index, const Tensor& src) {
   check_dtype("scatter_add_rows", {"index", index}, DType::i32);
   check_row_shapes("scatter_add_rows", dst, index, src);
   check_sums("scatter_add_rows", dst, src);
-  on_device("scatter_add_rows", dst.device(), [&] {
-    const Tensor at = index.contiguous();
-    check_range("scatter_add_rows", at, dst.dim(0));
-    cpu::scatter_add_rows(dst, at, src.contiguous());
-  });
+  on_device("scatter_add_rows", dst.device(), checked_scatter_add_rows, cuda::scatter_add_rows, dst, index.contiguous(),
+            src.contiguous());
   dst.bump_version();
 }
 
@@ -67,11 +78,7 @@ Tensor gather(const Tensor& x, const Tensor& index) {
   check(x.rank() == 2 && index.rank() == 2 && index.dim(0) == x.dim(0),
         "gather: index {} must be [rows, m] for x {} [rows, n]", index.shape(), x.shape());
   Tensor y = Tensor::empty(index.shape(), x.dtype(), x.device());
-  on_device("gather", x.device(), [&] {
-    const Tensor at = index.contiguous();
-    check_range("gather", at, x.dim(1));
-    cpu::gather(x.contiguous(), at, y);
-  });
+  on_device("gather", x.device(), checked_gather, cuda::gather, x.contiguous(), index.contiguous(), y);
   return y;
 }
 
@@ -82,11 +89,8 @@ void scatter_add(Tensor& dst, const Tensor& index, const Tensor& src) {
   check(dst.rank() == 2 && index.rank() == 2 && index.dim(0) == dst.dim(0),
         "scatter_add: index {} must be [rows, m] for dst {} [rows, n]", index.shape(), dst.shape());
   check_sums("scatter_add", dst, src);
-  on_device("scatter_add", dst.device(), [&] {
-    const Tensor at = index.contiguous();
-    check_range("scatter_add", at, dst.dim(1));
-    cpu::scatter_add(dst, at, src.contiguous());
-  });
+  on_device("scatter_add", dst.device(), checked_scatter_add, cuda::scatter_add, dst, index.contiguous(),
+            src.contiguous());
   dst.bump_version();
 }
 

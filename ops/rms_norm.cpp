@@ -2,6 +2,7 @@
 
 #include "../runtime/check.h"
 #include "cpu/rms_norm.h"
+#include "cuda/rms_norm.h"
 #include "dispatch.h"
 
 namespace tenon::ops {
@@ -32,10 +33,8 @@ Tensor backward(const char* op, const Tensor& dy, const Tensor* dsum, const Tens
 
   Tensor dx = Tensor::like(x);
   const Tensor dsum_rows = dsum ? dsum->contiguous() : Tensor();
-  on_device(op, x.device(), [&] {
-    cpu::rms_norm_backward(dy.contiguous(), dsum ? &dsum_rows : nullptr, x.contiguous(), weight.contiguous(), rstd, dx,
-                           dweight);
-  });
+  on_device(op, x.device(), cpu::rms_norm_backward, cuda::rms_norm_backward, dy.contiguous(),
+            dsum ? &dsum_rows : nullptr, x.contiguous(), weight.contiguous(), rstd, dx, dweight);
   if (dweight) dweight->bump_version();
   return dx;
 }
@@ -45,7 +44,8 @@ Tensor backward(const char* op, const Tensor& dy, const Tensor* dsum, const Tens
 RmsNorm rms_norm(const Tensor& x, const Tensor& weight, float eps) {
   check_weight("rms_norm", x, weight);
   RmsNorm out{Tensor::like(x), Tensor::empty({x.rows()}, DType::f32, x.device())};
-  on_device("rms_norm", x.device(), [&] { cpu::rms_norm(x.contiguous(), weight.contiguous(), eps, out.y, out.rstd); });
+  on_device("rms_norm", x.device(), cpu::rms_norm, cuda::rms_norm, x.contiguous(), weight.contiguous(), eps, out.y,
+            out.rstd);
   return out;
 }
 
@@ -59,9 +59,8 @@ RmsNormResidual rms_norm_residual(const Tensor& x, const Tensor& residual, const
   check_same_shape("rms_norm_residual", {{"x", x}, {"residual", residual}});
   check_same_dtype("rms_norm_residual", {{"x", x}, {"residual", residual}});
   RmsNormResidual out{Tensor::like(x), Tensor::like(x), Tensor::empty({x.rows()}, DType::f32, x.device())};
-  on_device("rms_norm_residual", x.device(), [&] {
-    cpu::rms_norm_residual(x.contiguous(), residual.contiguous(), weight.contiguous(), eps, out.y, out.sum, out.rstd);
-  });
+  on_device("rms_norm_residual", x.device(), cpu::rms_norm_residual, cuda::rms_norm_residual, x.contiguous(),
+            residual.contiguous(), weight.contiguous(), eps, out.y, out.sum, out.rstd);
   return out;
 }
 

@@ -5,9 +5,21 @@
 #include "../runtime/check.h"
 #include "cpu/indexing.h"
 #include "cpu/rope.h"
+#include "cuda/rope.h"
 #include "dispatch.h"
 
 namespace tenon::ops {
+namespace {
+
+void checked_rope(const Tensor& x, const RopeTable& table, const Tensor& positions, bool interleaved, bool inverse,
+                  int64_t offset, Tensor& y) {
+  const int64_t bad = cpu::first_out_of_range(positions, table.cos.dim(0));
+  check(bad < 0, "rope: position {} of token {} is outside the table of {} positions",
+        bad < 0 ? 0 : positions.data<int32_t>()[bad], bad, table.cos.dim(0));
+  cpu::rope(x, table, positions, interleaved, inverse, offset, y);
+}
+
+}  // namespace
 
 RopeTable rope_table(std::span<const double> inv_freq, int64_t max_positions, float attention_factor) {
   check(!inv_freq.empty() && max_positions > 0, "rope_table: {} frequencies for {} positions", inv_freq.size(),
@@ -38,13 +50,8 @@ Tensor rope(const Tensor& x, const RopeTable& table, const Tensor& positions, bo
 
   Tensor y = Tensor::like(x);
   if (x.numel() == 0) return y;
-  on_device("rope", x.device(), [&] {
-    const Tensor at = positions.contiguous();
-    const int64_t bad = cpu::first_out_of_range(at, table.cos.dim(0));
-    check(bad < 0, "rope: position {} of token {} is outside the table of {} positions",
-          bad < 0 ? 0 : at.data<int32_t>()[bad], bad, table.cos.dim(0));
-    cpu::rope(dim == 1 || x.stride(2) == 1 ? x : x.contiguous(), table, at, interleaved, inverse, offset, y);
-  });
+  on_device("rope", x.device(), checked_rope, cuda::rope, dim == 1 || x.stride(2) == 1 ? x : x.contiguous(), table,
+            positions.contiguous(), interleaved, inverse, offset, y);
   return y;
 }
 

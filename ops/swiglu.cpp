@@ -1,6 +1,7 @@
 #include "swiglu.h"
 
 #include "cpu/swiglu.h"
+#include "cuda/swiglu.h"
 #include "dispatch.h"
 
 namespace tenon::ops {
@@ -23,7 +24,8 @@ Tensor swiglu(const Tensor& gate, const Tensor& up) {
   check_pair("swiglu", gate, up);
   Tensor y = Tensor::like(gate);
   if (y.numel() > 0)
-    on_device("swiglu", gate.device(), [&] { cpu::swiglu(with_contiguous_rows(gate), with_contiguous_rows(up), y); });
+    on_device("swiglu", gate.device(), cpu::swiglu, cuda::swiglu, with_contiguous_rows(gate), with_contiguous_rows(up),
+              y);
   return y;
 }
 
@@ -34,10 +36,8 @@ SwigluGrads swiglu_backward(const Tensor& dy, const Tensor& gate, const Tensor& 
   check_same_dtype("swiglu_backward", {{"gate", gate}, {"dy", dy}});
   SwigluGrads out{Tensor::like(gate), Tensor::like(up)};
   if (dy.numel() > 0)
-    on_device("swiglu_backward", gate.device(), [&] {
-      cpu::swiglu_backward(with_contiguous_rows(dy), with_contiguous_rows(gate), with_contiguous_rows(up), out.dgate,
-                           out.dup);
-    });
+    on_device("swiglu_backward", gate.device(), cpu::swiglu_backward, cuda::swiglu_backward, with_contiguous_rows(dy),
+              with_contiguous_rows(gate), with_contiguous_rows(up), out.dgate, out.dup);
   return out;
 }
 

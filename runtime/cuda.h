@@ -59,6 +59,7 @@ class OpScope {
   OpScope& operator=(const OpScope&) = delete;
   /// To be called last: where TENON_CUDA_SYNC=1 waits for the op, so that a fault in it is an Error here.
   void finish();
+  const char* name() const { return op_; }
   /// "rms_norm(f32 [3, 64], f32 [64])".
   std::string text() const;
 

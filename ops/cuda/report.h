@@ -1,7 +1,7 @@
 // Kernels report values outside of their range.
 //
-//   launch(gather_kernel, shape, ..., tenon::cuda::fault_slot("embedding", "id", vocabulary));
-//   if (id < 0 || id >= faults.bound) report(faults, id, place);
+//   launch(gather_kernel, shape, ..., tenon::cuda::fault_slot("index", rows));
+//   if (index < 0 || index >= faults.bound) report(faults, index, place);
 #pragma once
 
 #include "../../runtime/cuda/fault.h"

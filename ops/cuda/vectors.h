@@ -58,10 +58,7 @@ __device__ void store(T* p, F f) {
   store(p, values);
 }
 
-/// Whether rows of n elements that begin at each of `pointers` can be read 16 bytes at a time.
-template <class T, class... P>
-bool vectorizable(int64_t n, const P*... pointers) {
-  return n % kVector<T> == 0 && ((reinterpret_cast<uintptr_t>(pointers) % 16 == 0) && ...);
-}
+/// Whether what lies at `p` can be read `bytes` at a time.
+inline bool is_aligned(const void* p, size_t bytes) { return reinterpret_cast<uintptr_t>(p) % bytes == 0; }
 
 }  // namespace tenon

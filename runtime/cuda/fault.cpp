@@ -28,7 +28,7 @@ int this_device() {
 
 }  // namespace
 
-FaultSlot fault_slot(const char* op, const char* what, long long bound) {
+FaultSlot fault_slot(const char* what, long long bound) {
   std::lock_guard lock(mutex);
   FaultRecord*& record = record_of(this_device());
   if (!record) {
@@ -37,7 +37,7 @@ FaultSlot fault_slot(const char* op, const char* what, long long bound) {
                  "cudaHostAlloc");
     record = new (memory) FaultRecord{};
   }
-  return {record, op, what, bound};
+  return {record, current_op_name(), what, bound};
 }
 
 void throw_reported_fault() {

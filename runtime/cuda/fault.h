@@ -20,8 +20,8 @@ struct FaultSlot {
   long long bound;
 };
 
-/// Of the calling thread's device.
-FaultSlot fault_slot(const char* op, const char* what, long long bound);
+/// For the running op on its device: whether `what`, an index, say, is in [0, bound).
+FaultSlot fault_slot(const char* what, long long bound);
 
 /// Throws "embedding: id 70000 at place 5 is outside [0, 49152)" where a kernel of the calling thread's device has
 /// reported one; to be called when the device has finished.

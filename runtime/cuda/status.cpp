@@ -45,6 +45,7 @@ void throw_status(cudaError_t status, const std::string& what) {
            : "");
 }
 
+const char* current_op_name() { return current_scope ? current_scope->name() : ""; }
 std::string current_op() { return current_scope ? current_scope->text() : std::string(); }
 
 bool synchronizes_each_op() {

@@ -18,6 +18,8 @@ inline void check_status(cudaError_t status, const char* what) {
     throw_status(status, what);
 }
 
+/// The op that is running, "" outside of one.
+const char* current_op_name();
 /// The op that is running, with its arguments' shapes; "" outside of one.
 std::string current_op();
 

@@ -47,7 +47,7 @@ Tensor to_tensor(const Array& a, DType dtype) {
 }
 
 Array to_array(const Tensor& t) {
-  const Tensor x = t.contiguous();
+  const Tensor x = t.to(Device::cpu()).contiguous();
   const bool integer = !is_floating(x.dtype());
   Array out(x.shape(), integer ? Kind::i32 : Kind::real);
   for_all_types(x.dtype(), [&]<class T>() {

@@ -56,11 +56,11 @@ std::vector<int64_t> chosen_elements(Draw& draw, int64_t n) {
 
 }  // namespace
 
-OpRun::OpRun(const OpCase& op, const Problem& problem, DType dtype, uint64_t seed)
-    : op_(op), dtype_(dtype), draw_(seed) {
+OpRun::OpRun(const OpCase& op, const Problem& problem, DType dtype, uint64_t seed, Device device)
+    : op_(op), dtype_(dtype), device_(device), draw_(seed) {
   Arrays drawn = op.inputs(draw_, problem);
   for (auto& [name, array] : drawn) {
-    tensors_.set(name, to_tensor(array, dtype));
+    tensors_.set(name, to_tensor(array, dtype).to(device));
     inputs_.set(name, rounded(std::move(array), dtype));
   }
   inputs_.problem = tensors_.problem = problem;
@@ -75,7 +75,7 @@ void OpRun::draw_incoming() {
     const Tensor& out = outputs_[name];
     Array d = draw_.normal(out.shape());
     if (out.dtype() == DType::f32) d = as_f32(std::move(d));
-    incoming_.set(name, to_tensor(d, dtype_));
+    incoming_.set(name, to_tensor(d, dtype_).to(device_));
   }
 }
 
@@ -98,8 +98,8 @@ double largest_error(const Array& value, const Array& reference, double small) {
   return worst;
 }
 
-std::vector<std::string> check_values(const OpCase& op, const Problem& problem, DType dtype) {
-  OpRun run(op, problem, dtype, /*seed=*/17);
+std::vector<std::string> check_values(const OpCase& op, const Problem& problem, DType dtype, Device device) {
+  OpRun run(op, problem, dtype, /*seed=*/17, device);
   run.run();
   Arrays in = run.inputs();
   const Arrays reference = op.reference(in);
@@ -184,6 +184,30 @@ std::vector<std::string> check_gradients(const OpCase& op, const Problem& proble
                                      where(op, problem, dtype, name), worst, allowed));
   }
   if (gradients.empty()) failures.push_back(fmt::format("{}: backward gave no gradient", op.name));
+  return failures;
+}
+
+std::vector<std::string> check_parity(const OpCase& op, const Problem& problem, DType dtype, Device device) {
+  OpRun here(op, problem, dtype, /*seed=*/18), there(op, problem, dtype, /*seed=*/18, device);
+  here.run();
+  there.run();
+  if (op.backward) {
+    here.backward();
+    there.backward();
+  }
+  std::vector<std::string> failures;
+  const auto compare = [&](const Tensors& wanted, const Tensors& got, const char* what, double allowed) {
+    for (const auto& [name, tensor] : wanted) {
+      const double error = largest_error(to_array(got[name]), to_array(tensor), op.small);
+      if (!(error <= 2 * allowed))
+        failures.push_back(fmt::format("{}{} on {} differs from the CPU's by {:.3g}, allowed {:.3g}",
+                                       where(op, problem, dtype, name), what, device.name(), error, 2 * allowed));
+    }
+  };
+  const Tolerance& allowed = tolerance_of(op, dtype);
+  compare(here.outputs(), there.outputs(), "", allowed.value);
+  compare(here.gradients(), there.gradients(), " gradient", allowed.gradient);
+  compare(here.sinks(), there.sinks(), " sink", allowed.gradient);
   return failures;
 }
 

@@ -11,7 +11,7 @@ namespace tenon::testing {
 /// The entry's tensors for one problem, ready to run; the benchmark times run() and backward().
 class OpRun {
  public:
-  OpRun(const OpCase& op, const Problem& problem, DType dtype, uint64_t seed);
+  OpRun(const OpCase& op, const Problem& problem, DType dtype, uint64_t seed, Device device = Device::cpu());
   /// Fills outputs().
   void run();
   /// Needs run(). Fills gradients() and sinks().
@@ -27,6 +27,7 @@ class OpRun {
 
   const OpCase& op_;
   DType dtype_;
+  Device device_;
   Draw draw_;
   Arrays inputs_;
   Tensors tensors_, outputs_, incoming_, gradients_, sinks_;
@@ -37,7 +38,11 @@ class OpRun {
 double largest_error(const Array& value, const Array& reference, double small);
 
 /// Each line one failure with op, problem, dtype, tensor, error and tolerance; empty: all is well.
-std::vector<std::string> check_values(const OpCase& op, const Problem& problem, DType dtype);
+std::vector<std::string> check_values(const OpCase& op, const Problem& problem, DType dtype,
+                                      Device device = Device::cpu());
 std::vector<std::string> check_gradients(const OpCase& op, const Problem& problem, DType dtype);
+/// Compares all outputs, gradients and sinks of the op on `device` with those on the CPU. Two results that are each
+/// within the tolerance of the reference may be twice as far apart.
+std::vector<std::string> check_parity(const OpCase& op, const Problem& problem, DType dtype, Device device);
 
 }  // namespace tenon::testing

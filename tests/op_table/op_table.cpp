@@ -70,13 +70,14 @@ const OpCase* find_op(const std::string& name) {
 Tensor& Gradients::buffer(const std::string& name) {
   if (!grads_.contains(name)) {
     const Tensor& x = in_[name];
-    grads_.set(name, Tensor::full(x.shape(), std::numeric_limits<float>::quiet_NaN(), x.dtype()));
+    grads_.set(name, Tensor::full(x.shape(), std::numeric_limits<float>::quiet_NaN(), x.dtype(), x.device()));
   }
   return grads_[name];
 }
 
 Tensor& Gradients::sink(const std::string& name) {
-  if (!sinks_.contains(name)) sinks_.set(name, Tensor::full(in_[name].shape(), kSinkStart, DType::f32));
+  const Tensor& x = in_[name];
+  if (!sinks_.contains(name)) sinks_.set(name, Tensor::full(x.shape(), kSinkStart, DType::f32, x.device()));
   return sinks_[name];
 }
 
