@@ -4,6 +4,8 @@
 #include "cuda/cast.h"
 #include "cuda/elementwise.h"
 #include "cuda/indexing.h"
+#include "cuda/linear.h"
+#include "cuda/matmul.h"
 #include "cuda/reduce.h"
 #include "cuda/rms_norm.h"
 #include "cuda/rope.h"
@@ -26,8 +28,13 @@ void convert(const Tensor&, Tensor&) { refuse(); }
 void fill(Tensor&, float) { refuse(); }
 void gather(const Tensor&, const Tensor&, Tensor&) { refuse(); }
 void gather_rows(const Tensor&, const Tensor&, Tensor&) { refuse(); }
+void linear(Tensor&, const Tensor&, const Tensor&, const Tensor*, const PackedWeight*) { refuse(); }
+void linear_backward_bias(Tensor&, const Tensor&) { refuse(); }
+void linear_backward_input(Tensor&, float, const Tensor&, const Tensor&, const PackedWeight*) { refuse(); }
+void linear_backward_weight(Tensor&, const Tensor&, const Tensor&) { refuse(); }
 void log_softmax(const Tensor&, Tensor&) { refuse(); }
 void log_softmax_backward(const Tensor&, const Tensor&, Tensor&) { refuse(); }
+void matmul(Tensor&, const Tensor&, const Tensor&, bool, bool, float) { refuse(); }
 void reduce(Reduction, const Tensor&, int64_t, int64_t, int64_t, Tensor&) { refuse(); }
 void rms_norm(const Tensor&, const Tensor&, float, Tensor&, Tensor&) { refuse(); }
 void rms_norm_backward(const Tensor&, const Tensor*, const Tensor&, const Tensor&, const Tensor&, Tensor&, Tensor*) {

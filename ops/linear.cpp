@@ -2,6 +2,7 @@
 
 #include "../runtime/check.h"
 #include "cpu/linear.h"
+#include "cuda/linear.h"
 #include "dispatch.h"
 
 namespace tenon::ops {
@@ -56,7 +57,7 @@ void linear_into(Tensor& y, const Tensor& x, const Tensor& w, const Tensor* bias
     check_shape("linear", {"bias", *bias}, {w.dim(0)});
     check_same_device("linear", {{"x", x}, {"bias", *bias}});
   }
-  on_device("linear", x.device(), [&] { cpu::linear(y, x, w, bias, packed); });
+  on_device("linear", x.device(), cpu::linear, cuda::linear, y, x, w, bias, packed);
   y.bump_version();
 }
 
@@ -64,7 +65,8 @@ void linear_backward_input(Tensor& dx, float beta, const Tensor& dy, const Tenso
   check_weight("linear_backward_input", {"dy", dy}, w, 0);
   check_result("linear_backward_input", {"dx", dx}, {"dy", dy}, with_last(dy.shape(), w.dim(1)));
   check_beta("linear_backward_input", beta);
-  on_device("linear_backward_input", dy.device(), [&] { cpu::linear_backward_input(dx, beta, dy, w, packed); });
+  on_device("linear_backward_input", dy.device(), cpu::linear_backward_input, cuda::linear_backward_input, dx, beta, dy,
+            w, packed);
   dx.bump_version();
 }
 
@@ -76,7 +78,8 @@ void linear_backward_weight(Tensor& dw, const Tensor& dy, const Tensor& x) {
   check_dtype("linear_backward_weight", {"dw", dw}, DType::f32);
   check_shape("linear_backward_weight", {"dw", dw}, {dy.dim(-1), x.dim(-1)});
   check_contiguous("linear_backward_weight", {"dw", dw});
-  on_device("linear_backward_weight", dy.device(), [&] { cpu::linear_backward_weight(dw, dy, x); });
+  on_device("linear_backward_weight", dy.device(), cpu::linear_backward_weight, cuda::linear_backward_weight, dw, dy,
+            x);
   dw.bump_version();
 }
 
@@ -87,7 +90,7 @@ void linear_backward_bias(Tensor& db, const Tensor& dy) {
   check(dy.rank() >= 1 && db.shape() == Shape({dy.dim(-1)}),
         "linear_backward_bias: db {} must have one value for each column of dy {}", db.shape(), dy.shape());
   check_contiguous("linear_backward_bias", {"db", db});
-  on_device("linear_backward_bias", dy.device(), [&] { cpu::linear_backward_bias(db, dy); });
+  on_device("linear_backward_bias", dy.device(), cpu::linear_backward_bias, cuda::linear_backward_bias, db, dy);
   db.bump_version();
 }
 

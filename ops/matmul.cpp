@@ -2,6 +2,7 @@
 
 #include "../runtime/check.h"
 #include "cpu/matmul.h"
+#include "cuda/matmul.h"
 #include "dispatch.h"
 
 namespace tenon::ops {
@@ -49,7 +50,7 @@ void matmul_into(Tensor& c, const Tensor& a, const Tensor& b, bool trans_a, bool
   check(c.dtype() == DType::f32 || a.dtype() == DType::bf16, "matmul: c of {} cannot hold products of {}", c.dtype(),
         a.dtype());
   check(beta == 0 || beta == 1, "matmul: beta must be 0 or 1, it is {}", beta);
-  on_device("matmul", a.device(), [&] { cpu::matmul(c, a, b, trans_a, trans_b, beta); });
+  on_device("matmul", a.device(), cpu::matmul, cuda::matmul, c, a, b, trans_a, trans_b, beta);
   c.bump_version();
 }
 

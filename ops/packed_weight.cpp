@@ -10,9 +10,7 @@ std::shared_ptr<const PackedWeight> pack_weight(const Tensor& w, PackFor use,
                                                 std::shared_ptr<const PackedWeight> reuse) {
   check_float("pack_weight", {{"w", w}});
   check(w.rank() == 2 || w.rank() == 3, "pack_weight: w must be [out, in] or [experts, out, in], it is {}", w.shape());
-  std::shared_ptr<const PackedWeight> packed;
-  on_device("pack_weight", w.device(), [&] { packed = cpu::pack_weight(w, use, std::move(reuse)); });
-  return packed;
+  return w.device().is_cpu() ? cpu::pack_weight(w, use, std::move(reuse)) : nullptr;
 }
 
 }  // namespace tenon::ops
