@@ -1,0 +1,148 @@
+// What the runtime does with a GPU: memory, copies, streams and errors. On the GPU of this machine, or on the emulated
+// one.
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <numeric>
+#include <span>
+#include <vector>
+
+#include "../../ops/embedding.h"
+#include "../../ops/rms_norm.h"
+#include "../../ops/rope.h"
+#include "../../runtime/cuda.h"
+#include "../../runtime/memory.h"
+#include "../../runtime/tensor.h"
+#include "../../runtime/workspace.h"
+#include "../expect_error.h"
+
+namespace tenon {
+namespace {
+
+class Cuda : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (Device::best().is_cpu()) GTEST_SKIP() << "no GPU";
+  }
+  const Device device = Device::cuda();
+};
+
+Tensor counting(const Shape& shape, DType dtype = DType::f32) {
+  std::vector<float> values(static_cast<size_t>(shape.numel()));
+  std::iota(values.begin(), values.end(), 1.0f);
+  Tensor out = Tensor::from(values, shape);
+  if (dtype == DType::f32) return out;
+  std::vector<bf16> narrow(values.size());
+  for (size_t i = 0; i < values.size(); ++i) narrow[i] = from_float<bf16>(values[i]);
+  return Tensor::from(narrow, shape);
+}
+
+TEST_F(Cuda, CopiesThereAndBack) {
+  for (const int64_t n : {1, 33, 1000, 5'000'000}) {  // the last one in several pieces of the staging memory
+    const Tensor x = counting({n});
+    EXPECT_EQ(x.to(device).to(Device::cpu()).to_vector<float>(), x.to_vector<float>()) << n;
+  }
+}
+
+TEST_F(Cuda, ViewsBecomeContiguousAsOnTheCpu) {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const Tensor x = counting({3, 5, 33, 16}, dtype), there = x.to(device);
+    const auto same = [&](const auto& view, const char* what) {
+      const Tensor wanted = view(x).contiguous(), got = view(there).contiguous().to(Device::cpu());
+      ASSERT_EQ(wanted.shape(), got.shape());
+      EXPECT_EQ(std::memcmp(wanted.raw(), got.raw(), wanted.nbytes()), 0) << what;
+    };
+    same([](const Tensor& t) { return t.transpose(2, 3); }, "last two turned");
+    same([](const Tensor& t) { return t.transpose(1, 2); }, "rows moved");
+    same([](const Tensor& t) { return t.transpose(0, 3); }, "first and last turned");
+    same([](const Tensor& t) { return t.slice(3, 1, 14); }, "an odd part of rows");
+    same([](const Tensor& t) { return t.slice(3, 8, 16).slice(1, 1, 4); }, "an even part of rows");
+    same([](const Tensor& t) { return t.select(2, 7); }, "one row of each");
+  }
+}
+
+TEST_F(Cuda, FillsWithZerosAndValues) {
+  for (const int64_t n : {1, 7, 31, 33, 4099}) {
+    EXPECT_EQ(Tensor::zeros({n}, DType::f32, device).to_vector<float>(), std::vector<float>(n, 0.0f));
+    EXPECT_EQ(Tensor::full({n}, 1.5f, DType::f32, device).to_vector<float>(), std::vector<float>(n, 1.5f));
+    EXPECT_EQ(Tensor::full({n}, -3, DType::bf16, device).to_vector<bf16>(), std::vector<bf16>(n, from_float<bf16>(-3)));
+    EXPECT_EQ(Tensor::full({n}, 200, DType::u8, device).to_vector<uint8_t>(), std::vector<uint8_t>(n, 200));
+    EXPECT_EQ(Tensor::full({n}, 7, DType::i64, device).to_vector<int64_t>(), std::vector<int64_t>(n, 7));
+  }
+}
+
+TEST_F(Cuda, MemoryIsBookedByNameAndGivenOutAgain) {
+  empty_cache(device);
+  const size_t before = memory_current(device);
+  const void* first = nullptr;
+  {
+    MemoryTag tag("kv cache");
+    const Tensor x = Tensor::empty({1000}, DType::f32, device);
+    first = x.raw();
+    EXPECT_GE(memory_current(device), before + 4000);
+    bool booked = false;
+    for (const MemoryUse& use : memory_use(device)) booked |= use.name == "kv cache" && use.current >= 4000;
+    EXPECT_TRUE(booked);
+  }
+  EXPECT_EQ(memory_current(device), before);
+  EXPECT_GT(memory_cached(device), 0u);
+  EXPECT_EQ(Tensor::empty({1000}, DType::f32, device).raw(), first);
+  empty_cache(device);
+  EXPECT_EQ(memory_cached(device), 0u);
+}
+
+TEST_F(Cuda, OutOfMemorySaysWhatWasAskedForAndWhatIsHeld) {
+  const Tensor held = Tensor::empty({1 << 20}, DType::f32, device);
+  EXPECT_ERROR(Tensor::empty({int64_t{1} << 50}, DType::u8, device), "out of memory on cuda:0: 1.0 PiB");
+  EXPECT_ERROR(Tensor::empty({int64_t{1} << 50}, DType::u8, device), "other 4.0 MiB");
+}
+
+TEST_F(Cuda, OnlyCopiesToTheHostWait) {
+  const Tensor x = counting({8, 64}).to(device), weight = Tensor::full({64}, 1, DType::f32, device);
+  const uint64_t before = cuda::synchronizations();
+  Tensor y = x;
+  for (int i = 0; i < 5; ++i) y = ops::rms_norm(counting({8, 64}).to(device), weight, 1e-6f).y;
+  EXPECT_EQ(cuda::synchronizations(), before);
+  y.to_vector<float>();
+  EXPECT_EQ(cuda::synchronizations(), before + 1);
+}
+
+TEST_F(Cuda, ScratchComesFromTheDevice) {
+  auto scratch = Workspace::of(device).zeros<float>(100);
+  const Tensor seen = Tensor::borrow(scratch.data(), {100}, DType::f32, device);
+  EXPECT_EQ(seen.to_vector<float>(), std::vector<float>(100, 0.0f));
+}
+
+TEST_F(Cuda, WhatKernelsReportIsAnErrorAtTheNextWait) {
+  const Tensor table = counting({10, 4}).to(device);
+  const Tensor ids = Tensor::from({3, 12, 5}, {3}).to(device);
+  const Tensor y = ops::embedding(table, ids);
+  EXPECT_ERROR(y.to_vector<float>(), "embedding: index 12 at place 1 is outside [0, 10)");
+  EXPECT_EQ(y.to_vector<float>()[0], 13);  // told once; the other rows are there
+
+  const std::vector<double> frequencies = {1, 0.5};
+  ops::RopeTable rotary = ops::rope_table(std::span<const double>(frequencies), 8);
+  rotary = {rotary.cos.to(device), rotary.sin.to(device)};
+  const Tensor positions = Tensor::from({0, -1}, {2}).to(device);
+  const Tensor turned = ops::rope(counting({2, 1, 4}).to(device), rotary, positions);
+  EXPECT_ERROR(cuda::synchronize(device), "rope: position -1 at place 1 is outside [0, 8)");
+}
+
+TEST_F(Cuda, ErrorsNameTheOpAndItsTensors) {
+  const Tensor x = Tensor::zeros({2, 100'000}, DType::f32, device);
+  const Tensor weight = Tensor::zeros({100'000}, DType::f32, device);
+  const Tensor rstd = Tensor::zeros({2}, DType::f32, device);
+  Tensor dweight = Tensor::zeros({100'000}, DType::f32, device);
+  // 400,000 bytes of shared memory are more than any GPU has.
+  EXPECT_ERROR(ops::rms_norm_backward(x, x, weight, rstd, &dweight),
+               "in rms_norm_backward(f32 [2, 100000], f32 [2, 100000], f32 [100000], f32 [2], f32 [2, 100000], f32 "
+               "[100000])");
+}
+
+TEST_F(Cuda, TensorsOfTwoDevicesDoNotMix) {
+  EXPECT_ERROR(ops::rms_norm(counting({2, 4}), Tensor::zeros({4}, DType::f32, device), 1e-6f),
+               "x is on cpu, weight on cuda:0");
+}
+
+}  // namespace
+}  // namespace tenon
