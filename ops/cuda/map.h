@@ -92,7 +92,7 @@ __global__ void __launch_bounds__(kMapThreads)
     float out[M][kWidth];
 #pragma unroll
     for (int j = 0; j < kWidth; ++j) {
-      float x[kInputs], y[M];
+      float x[kInputs], y[M] = {};
 #pragma unroll
       for (int n = 0; n < kInputs; ++n) x[n] = in[n][j];
       op(y, x);

@@ -162,7 +162,8 @@ OpCase paged() {
       .run =
           [](const Tensors& in) {
             const Problem& p = in.problem;
-            Tensor k_pages = Tensor::empty({p[0] * blocks_of(p), p[4], ops::kPageSize, p[5]}, in["k"].dtype());
+            Tensor k_pages =
+                Tensor::empty({p[0] * blocks_of(p), p[4], ops::kPageSize, p[5]}, in["k"].dtype(), in["k"].device());
             Tensor v_pages = Tensor::like(k_pages);
             ops::paged_write(in["k"], in["v"], in["slots"], k_pages, v_pages);
             return Tensors{
@@ -208,7 +209,8 @@ OpCase latent() {
       .run =
           [](const Tensors& in) {
             const Problem& p = in.problem;
-            Tensor pages = Tensor::empty({p[0] * blocks_of(p), ops::kPageSize, p[4]}, in["rows"].dtype());
+            Tensor pages =
+                Tensor::empty({p[0] * blocks_of(p), ops::kPageSize, p[4]}, in["rows"].dtype(), in["rows"].device());
             ops::latent_write(in["rows"], in["slots"], pages);
             return Tensors{{"out", ops::latent_attention(
                                        in["q"], pages, p[5], in["cu_q"], in["kv_len"], in["block_table"],

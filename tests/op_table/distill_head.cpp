@@ -76,9 +76,9 @@ OpCase with_beta(const char* name, float beta) {
           },
       .run =
           [beta](const Tensors& in) {
-            Tensor out = Tensor::empty({in["hidden"].dim(0)}, DType::f32);
+            Tensor out = Tensor::empty({in["hidden"].dim(0)}, DType::f32, in["hidden"].device());
             ops::distill_loss_one_pass(in["hidden"], in["weight"], in["teacher_hidden"], in["teacher_weight"],
-                                       Tensor::full(out.shape(), 1, DType::f32),
+                                       Tensor::full(out.shape(), 1, DType::f32, out.device()),
                                        {.beta = beta, .temperature = kTemperature}, &out, nullptr, nullptr);
             return Tensors{{"divergence", out}};
           },
@@ -130,9 +130,9 @@ OpCase top_k_with_beta(const char* name, float beta) {
           },
       .run =
           [=](const Tensors& in) {
-            Tensor out = Tensor::empty({in["hidden"].dim(0)}, DType::f32);
+            Tensor out = Tensor::empty({in["hidden"].dim(0)}, DType::f32, in["hidden"].device());
             ops::top_k_distill_loss_one_pass(in["hidden"], in["weight"], teacher([&](const char* n) { return in[n]; }),
-                                             Tensor::full(out.shape(), 1, DType::f32),
+                                             Tensor::full(out.shape(), 1, DType::f32, out.device()),
                                              {.beta = beta, .temperature = kTemperature}, &out, nullptr, nullptr);
             return Tensors{{"divergence", out}};
           },

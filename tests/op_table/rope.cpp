@@ -21,11 +21,12 @@ ops::RopeTable table_of(int64_t rotary) {
 }
 
 // The benchmark turns one table many times.
-const ops::RopeTable& cached_table(int64_t rotary) {
+const ops::RopeTable& cached_table(int64_t rotary, Device device) {
   static ops::RopeTable table;
   static int64_t width = 0;
-  if (width != rotary) {
+  if (width != rotary || table.cos.device() != device) {
     table = table_of(rotary);
+    table = {table.cos.to(device), table.sin.to(device)};
     width = rotary;
   }
   return table;
@@ -43,13 +44,15 @@ OpCase rope(const char* name, bool interleaved) {
           },
       .run =
           [interleaved](const Tensors& in) {
-            return Tensors{{"y", ops::rope(in["x"], cached_table(in.problem[3]), in["positions"], interleaved,
-                                           /*inverse=*/false, in.problem[4])}};
+            return Tensors{
+                {"y", ops::rope(in["x"], cached_table(in.problem[3], in["x"].device()), in["positions"], interleaved,
+                                /*inverse=*/false, in.problem[4])}};
           },
       .backward =
           [interleaved](Gradients& g) {
-            g.give("x", ops::rope(g.d("y"), cached_table(g.problem()[3]), g.in("positions"), interleaved,
-                                  /*inverse=*/true, g.problem()[4]));
+            g.give("x",
+                   ops::rope(g.d("y"), cached_table(g.problem()[3], g.in("x").device()), g.in("positions"), interleaved,
+                             /*inverse=*/true, g.problem()[4]));
           },
       .reference =
           [interleaved](const Arrays& in) {

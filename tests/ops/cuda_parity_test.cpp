@@ -17,10 +17,16 @@ constexpr std::array kWithoutKernel = {"adamw",
                                        "attention",
                                        "paged_attention",
                                        "latent_attention",
-                                       "distill_head",
+                                       "distill_forward_kl",
+                                       "distill_reverse_kl",
+                                       "distill_jsd",
+                                       "distill_top_k_forward_kl",
+                                       "distill_top_k_reverse_kl",
+                                       "distill_top_k_jsd",
                                        "permute",
                                        "unpermute",
                                        "grouped_linear",
+                                       "grouped_linear_packed",
                                        "load_balancing_loss",
                                        "sequence_balance_loss",
                                        "router_z_loss",
@@ -28,7 +34,8 @@ constexpr std::array kWithoutKernel = {"adamw",
                                        "sample",
                                        "token_logprobs",
                                        "token_loss_one_pass",
-                                       "top_k"};
+                                       "top_k",
+                                       "top_logprobs"};
 
 class OnCuda : public ::testing::TestWithParam<const OpCase*> {
  protected:
