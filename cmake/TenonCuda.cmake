@@ -3,7 +3,7 @@
 #
 # TENON_CUDA_ARCHITECTURES: one compiles in about a minute on two cores. A GPU of the same or a later generation runs it (but for
 # 90a, which is Hopper's alone); `80;90a;100` has code for all from Ampere to Blackwell.
-set(TENON_CUDA AUTO CACHE STRING "Build for NVIDIA GPUs: ON, OFF, or AUTO where nvcc is found")
+set(TENON_CUDA OFF CACHE STRING "Build for NVIDIA GPUs: OFF (the backend lacks kernels still), ON, or AUTO where nvcc is found")
 set_property(CACHE TENON_CUDA PROPERTY STRINGS AUTO ON OFF)
 set(TENON_CUDA_ARCHITECTURES 90a CACHE STRING "GPU architectures to compile for, as CMAKE_CUDA_ARCHITECTURES")
 
