@@ -32,6 +32,15 @@ else()
   message(STATUS "Tenon: the emulated CUDA tests are left out: they need CUDA's headers and an x86-64 processor")
 endif()
 
+find_program(TENON_NVCC nvcc HINTS ENV CUDA_PATH ENV CUDA_HOME PATHS /usr/local/cuda/bin)
+if(TENON_NVCC AND NOT TENON_SANITIZE)
+  add_test(NAME cuda_toolchain
+           COMMAND ${CMAKE_COMMAND} -DSOURCE=${PROJECT_SOURCE_DIR} -DBUILD=${PROJECT_BINARY_DIR} -DCOMPILER=${CMAKE_CXX_COMPILER}
+                   -DLAUNCHER=${CMAKE_CXX_COMPILER_LAUNCHER} -DNVCC=${TENON_NVCC}
+                   -P ${PROJECT_SOURCE_DIR}/tests/cuda_toolchain/toolchain_test.cmake)
+  set_tests_properties(cuda_toolchain PROPERTIES LABELS "cuda;slow" TIMEOUT 1800)
+endif()
+
 # Reads the sources; links nothing of them.
 add_executable(tenon_tests_layering ${PROJECT_SOURCE_DIR}/tests/layering/layering_test.cpp)
 tenon_private_options(tenon_tests_layering)
