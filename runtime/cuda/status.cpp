@@ -74,7 +74,14 @@ void synchronize(Device device) {
   wait(current_stream(device), "cudaStreamSynchronize");
 }
 
-DeviceScope::DeviceScope(Device device) : device_(device.index) {
+size_t checked_index(Device device) {
+  const int count = device_count();
+  check(!device.is_cpu() && device.index < count, "{}: this machine has {} CUDA device{}", device, count,
+        count == 1 ? "" : "s");
+  return static_cast<size_t>(device.index);
+}
+
+DeviceScope::DeviceScope(Device device) : device_(static_cast<int>(checked_index(device))) {
   check_status(cudaGetDevice(&previous_), "cudaGetDevice");
   if (previous_ != device_) check_status(cudaSetDevice(device_), "cudaSetDevice");
 }

@@ -31,6 +31,9 @@ void wait(cudaStream_t stream, const char* what);
 /// The same for an event.
 void wait(cudaEvent_t event, const char* what);
 
+/// The device's index; throws Error where this machine has no such device.
+size_t checked_index(Device device);
+
 /// Makes `device` the calling thread's while it lives.
 class DeviceScope {
  public:

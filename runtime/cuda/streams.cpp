@@ -12,13 +12,6 @@
 namespace tenon::cuda {
 namespace {
 
-size_t checked_index(Device device) {
-  const int count = device_count();
-  check(!device.is_cpu() && device.index < count, "{}: this machine has {} CUDA device{}", device, count,
-        count == 1 ? "" : "s");
-  return static_cast<size_t>(device.index);
-}
-
 // Tenon's own streams, one a device, for all threads: what one thread queues another may go on with. Never destroyed:
 // memory may be released in their order when the process ends.
 Stream own_stream(Device device) {
