@@ -9,12 +9,18 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "device.h"
 #include "shape.h"
 
-struct CUstream_st;  // cudaStream_t is a pointer to it
+struct CUstream_st;    // cudaStream_t is a pointer to it
+struct CUgraphExec_st;  // cudaGraphExec_t likewise
+
+namespace tenon {
+class MemoryArena;
+}
 
 namespace tenon::cuda {
 
@@ -71,6 +77,31 @@ class OpScope {
   const OpScope* outer_;
   int outer_device_;
 };
+
+/// Work that is recorded once and then runs again with a single call, on the same memory: for steps so short that
+/// queueing their kernels one by one would take longer than running them.
+class Graph {
+ public:
+  explicit Graph(Device device) : device_(device) {}
+  ~Graph();
+  Graph(const Graph&) = delete;
+  Graph& operator=(const Graph&) = delete;
+
+  /// Runs `work` on the calling thread's stream, and then records a second run of it, which is not carried out. What
+  /// `work` allocates comes from `arena`, which must outlive the graph; graphs may share one where each one's results
+  /// are read before the next is replayed. `work` must let go of an earlier run's results before it makes new ones, and
+  /// may neither wait nor copy from or to the host: Error.
+  void record(MemoryArena& arena, const std::function<void()>& work);
+  /// Runs it on the calling thread's stream.
+  void replay();
+
+ private:
+  Device device_;
+  CUgraphExec_st* recorded_ = nullptr;
+};
+
+/// Whether graphs can be used: not where each op is waited for (TENON_CUDA_SYNC=1).
+bool records_graphs();
 
 /// In the order of the current stream; nullptr when the device is out of memory.
 void* allocate(Device device, size_t bytes);

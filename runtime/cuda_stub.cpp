@@ -22,6 +22,11 @@ OpScope::~OpScope() = default;
 void OpScope::finish() {}
 std::string OpScope::text() const { return op_; }
 
+Graph::~Graph() = default;
+void Graph::record(MemoryArena&, const std::function<void()>&) { refuse(device_); }
+void Graph::replay() { refuse(device_); }
+bool records_graphs() { return false; }
+
 void* allocate(Device device, size_t) { refuse(device); }
 void release(Device, void*, Stream) noexcept {}
 void trim(Device device) { refuse(device); }

@@ -14,6 +14,7 @@
 
 #include "check.h"
 #include "cuda.h"
+#include "workspace.h"
 
 namespace tenon {
 namespace {
@@ -105,15 +106,15 @@ class Pool {
   explicit Pool(Device device)
       : device_(device), limit_(device.is_cpu() ? host_memory() : cuda::total_memory(device)) {}
 
-  detail::Block allocate(size_t bytes) {
+  // A kept block up to an eighth larger will do; up to twice as large where a new one would raise what the process
+  // holds above its peak, as when every step has another number of tokens. `exactly`: neither.
+  detail::Block allocate(size_t bytes, bool exactly = false) {
     const int tag = current_tag;
     if (bytes > size_t{1} << 62) throw_out_of_memory(bytes, tag, false);
     const size_t wanted = size_class(bytes);
     std::lock_guard lock(mutex_);
-    // A kept block up to an eighth larger will do; up to twice as large where a new one would raise what the process
-    // holds above its peak, as when every step has another number of tokens.
     const bool grows = current_ + cached_ + wanted > peak_;
-    const size_t most = grows ? 2 * wanted : wanted + wanted / 8;
+    const size_t most = exactly ? wanted : grows ? 2 * wanted : wanted + wanted / 8;
     if (auto it = kept_.lower_bound(wanted); it != kept_.end() && it->first <= most) {
       const KeptBlock kept = it->second.back();
       const detail::Block block{kept.data, it->first, tag};
@@ -266,6 +267,72 @@ Pool& pool(Device device) {
 
 }  // namespace
 
+namespace detail {
+
+// Its blocks are booked as in use until it ends. Sizes are matched exactly, so that the same requests in the same order
+// find all that an earlier run of them took.
+class Arena {
+ public:
+  explicit Arena(Device device) : device_(device), workspace_(device) {}
+  ~Arena() {
+    for (const auto& [bytes, blocks] : kept_)
+      for (const Block& block : blocks) pool(device_).release(block);
+  }
+
+  Device device() const { return device_; }
+  Workspace& workspace() { return workspace_; }
+  size_t bytes() {
+    std::lock_guard lock(mutex_);
+    return bytes_;
+  }
+
+  Block allocate(size_t bytes, std::shared_ptr<Arena> self) {
+    Block block;
+    {
+      std::lock_guard lock(mutex_);
+      if (const auto found = kept_.find(size_class(bytes)); found != kept_.end() && !found->second.empty()) {
+        block = found->second.back();
+        found->second.pop_back();
+      }
+    }
+    if (!block.data) {
+      block = pool(device_).allocate(bytes, /*exactly=*/true);
+      std::lock_guard lock(mutex_);
+      bytes_ += block.bytes;
+    }
+    block.arena = std::move(self);
+    return block;
+  }
+
+  void release(Block block) noexcept {
+    block.arena.reset();
+    std::lock_guard lock(mutex_);
+    kept_[block.bytes].push_back(std::move(block));
+  }
+
+ private:
+  Device device_;
+  Workspace workspace_;
+  std::mutex mutex_;
+  std::map<size_t, std::vector<Block>> kept_;
+  size_t bytes_ = 0;
+};
+
+}  // namespace detail
+
+namespace {
+
+thread_local std::shared_ptr<detail::Arena> current_arena;
+
+}  // namespace
+
+MemoryArena::MemoryArena(Device device) : arena_(std::make_shared<detail::Arena>(device)) {}
+MemoryArena::~MemoryArena() { arena_->workspace().clear(); }  // its blocks hold the arena
+Workspace& MemoryArena::workspace() { return arena_->workspace(); }
+size_t MemoryArena::bytes() const { return arena_->bytes(); }
+MemoryArena::Scope::Scope(MemoryArena& arena) : outer_(std::exchange(current_arena, arena.arena_)) {}
+MemoryArena::Scope::~Scope() { current_arena = std::move(outer_); }
+
 MemoryTag::MemoryTag(const char* name) : previous_(std::exchange(current_tag, tags().find(name))) {}
 MemoryTag::~MemoryTag() { current_tag = previous_; }
 
@@ -288,8 +355,19 @@ std::string format_bytes(size_t bytes) {
 }
 
 namespace detail {
-Block allocate(Device device, size_t bytes) { return pool(device).allocate(bytes); }
-void release(Device device, const Block& block) noexcept { pool(device).release(block); }
+Block allocate(Device device, size_t bytes) {
+  if (current_arena && current_arena->device() == device) return current_arena->allocate(bytes, current_arena);
+  return pool(device).allocate(bytes);
+}
+void release(Device device, const Block& block) noexcept {
+  if (block.arena)
+    block.arena->release(block);
+  else
+    pool(device).release(block);
+}
+Workspace* arena_workspace(Device device) {
+  return current_arena && current_arena->device() == device ? &current_arena->workspace() : nullptr;
+}
 void hand_over(Device device, CUstream_st* from, CUstream_st* to) noexcept { pool(device).hand_over(from, to); }
 }  // namespace detail
 

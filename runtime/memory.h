@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,40 @@ size_t memory_limit(Device);
 /// Gives kept blocks back to the system.
 void empty_cache(Device);
 
+class Workspace;
+namespace detail {
+class Arena;
+}
+
+/// Memory of a device apart: what was taken from it is given to nobody else while it lives. Work that runs again and
+/// again at the same addresses (cuda::Graph) has its tensors there.
+class MemoryArena {
+ public:
+  explicit MemoryArena(Device);
+  ~MemoryArena();
+  MemoryArena(const MemoryArena&) = delete;
+  MemoryArena& operator=(const MemoryArena&) = delete;
+
+  /// While it lives, tensors and workspace of this thread on the device come from the arena. Tensors may outlive both.
+  class Scope {
+   public:
+    explicit Scope(MemoryArena&);
+    ~Scope();
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    std::shared_ptr<detail::Arena> outer_;
+  };
+
+  Workspace& workspace();
+  /// Bytes it has taken from the device.
+  size_t bytes() const;
+
+ private:
+  std::shared_ptr<detail::Arena> arena_;
+};
+
 /// "1.5 GiB".
 std::string format_bytes(size_t bytes);
 
@@ -57,9 +92,12 @@ struct Block {
   void* data = nullptr;
   size_t bytes = 0;  // of its size class
   int tag = 0;
+  std::shared_ptr<Arena> arena = {};  // that it goes back to; null: the device's own
 };
 Block allocate(Device, size_t bytes);
 void release(Device, const Block&) noexcept;
+/// The workspace of the arena that the calling thread is in on that device, or null.
+Workspace* arena_workspace(Device);
 /// Kept blocks that were released on the stream `from` are free in the order of `to`: what `from` did comes before.
 void hand_over(Device, CUstream_st* from, CUstream_st* to) noexcept;
 }  // namespace detail

@@ -15,6 +15,7 @@ constexpr size_t kFirstChunk = size_t{1} << 20;
 }  // namespace
 
 Workspace& Workspace::of(Device device) {
+  if (Workspace* apart = detail::arena_workspace(device)) return *apart;
   thread_local Workspace host;
   thread_local std::deque<Workspace> devices;  // a deque: it grows without moving them
   if (device.is_cpu()) return host;

@@ -51,7 +51,7 @@ class Scratch {
 
 class Workspace {
  public:
-  /// The calling thread's of that device.
+  /// The calling thread's of that device, or that of the arena it is in (MemoryArena).
   static Workspace& of(Device device);
   static Workspace& host() { return of(Device::cpu()); }
 
@@ -67,6 +67,10 @@ class Workspace {
 
   /// Bytes held from the allocator.
   size_t capacity() const;
+  /// Gives them back; nothing may be in use.
+  void clear() noexcept { drop_chunks(); }
+  /// Brings what it holds into one piece, if it lies in several; nothing may be in use.
+  void merge() { give_back(0, 0), take(0), give_back(0, 0); }
 
   explicit Workspace(Device device = Device::cpu()) : device_(device) {}
   ~Workspace();

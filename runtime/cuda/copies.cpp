@@ -26,6 +26,7 @@ class Staging {
   }
 
   void upload(void* to, const void* from, size_t bytes) {
+    refuse_while_recording("memory of the host is copied");
     std::lock_guard lock(mutex_);
     const cudaStream_t stream = current_stream(device_);
     for (size_t done = 0; done < bytes;) {

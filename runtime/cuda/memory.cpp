@@ -34,6 +34,7 @@ void memory_info(Device device, size_t& free, size_t& total) {
 }  // namespace
 
 void* allocate(Device device, size_t bytes) {
+  refuse_while_recording("memory is asked for that an earlier run did not take");
   const DeviceScope scope(device);
   driver_pool(device);
   void* data = nullptr;

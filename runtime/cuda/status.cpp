@@ -57,6 +57,7 @@ bool synchronizes_each_op() {
 }
 
 void wait(cudaStream_t stream, const char* what) {
+  refuse_while_recording("the device is waited for");
   waits.fetch_add(1, std::memory_order_relaxed);
   check_status(cudaStreamSynchronize(stream), what);
   throw_reported_fault();

@@ -26,6 +26,9 @@ std::string current_op();
 /// Whether TENON_CUDA_SYNC=1 is in the environment.
 bool synchronizes_each_op();
 
+/// Throws Error where a graph is being recorded (graph.cpp): "memory is asked for while a graph is recorded, in ...".
+void refuse_while_recording(const char* what);
+
 /// Waits for the stream, counts that, and throws what went wrong in it: also what kernels reported (fault.h).
 void wait(cudaStream_t stream, const char* what);
 /// The same for an event.

@@ -24,6 +24,10 @@ void check_extent(const char* name, const Operand& x, DType dtype, int64_t rows,
 }  // namespace
 
 void multiply(const Product& p, const Operand& a, const Operand& b, void* c, const void* bias) {
+  if (emulation::machine.recording) {
+    emulation::machine.queue([=] { multiply(p, a, b, c, bias); });
+    return;
+  }
   check_extent("a", a, p.operands, p.m, p.k, p.batch);
   check_extent("b", b, p.operands, p.k, p.n, p.batch);
   check_extent("c", {c, p.n, false, p.m * p.n}, p.result, p.m, p.n, p.batch);

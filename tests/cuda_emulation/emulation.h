@@ -25,9 +25,10 @@ cudaError_t launch(const cudaLaunchConfig_t* config, void (*kernel)(P...), std::
   bool cooperative = false;
   for (unsigned i = 0; i < config->numAttrs; ++i)
     cooperative |= config->attrs[i].id == cudaLaunchAttributeCooperative && config->attrs[i].val.cooperative;
-  machine.launch(
-      config->gridDim, config->blockDim, config->dynamicSmemBytes, cooperative, [&] { kernel(arguments...); },
-      reinterpret_cast<const void*>(kernel));
+  machine.queue([=, grid = config->gridDim, block = config->blockDim, shared = config->dynamicSmemBytes] {
+    machine.launch(
+        grid, block, shared, cooperative, [&] { kernel(arguments...); }, reinterpret_cast<const void*>(kernel));
+  });
   return cudaSuccess;
 }
 

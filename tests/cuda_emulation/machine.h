@@ -121,6 +121,7 @@ class Machine {
   uint64_t first_serial = 0, next_serial = 1;  // blocks get serial numbers; the running launch's start at first_serial
   uint64_t switch_limit = 2'000'000'000;
   std::map<uintptr_t, size_t> device_memory;  // begin -> bytes
+  std::vector<std::function<void()>>* recording = nullptr;  // a stream's work is recorded instead of done
   std::string finding;                        // race_check.cpp's first one in this launch, and how many
   size_t findings = 0;
 
@@ -131,6 +132,14 @@ class Machine {
     return random_state_ ^= random_state_ << 17;
   }
   bool is_device_range(const void* p, size_t bytes);
+
+  /// Does a stream's work, or records it.
+  void queue(std::function<void()> work) {
+    if (recording)
+      recording->push_back(std::move(work));
+    else
+      work();
+  }
 
   /// Runs all blocks to their end. `function` is the kernel's address, for its name in messages.
   void launch(dim3 grid, dim3 block, size_t dynamic_bytes, bool cooperative, std::function<void()> kernel,

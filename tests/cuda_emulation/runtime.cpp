@@ -3,6 +3,9 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <functional>
+#include <string>
+#include <vector>
 
 #include "machine.h"
 
@@ -18,6 +21,7 @@ size_t& held() {
 
 cudaError_t allocate(void** p, size_t bytes) {
   std::lock_guard lock(machine.mutex);
+  if (machine.recording) return cudaErrorStreamCaptureUnsupported;  // here: CUDA itself would record it
   if (bytes > kDeviceBytes || held() > kDeviceBytes - bytes) return cudaErrorMemoryAllocation;
   if (posix_memalign(p, 256, std::max<size_t>(bytes, 1)) != 0) return cudaErrorMemoryAllocation;
   std::memset(*p, 0xFF, bytes);  // NaN
@@ -53,8 +57,18 @@ cudaError_t set(void* p, int value, size_t bytes) {
   return cudaSuccess;
 }
 
+void check(cudaError_t status) {
+  if (status != cudaSuccess) throw Error(std::string("a recorded call failed: ") + cudaGetErrorString(status));
+}
+
 }  // namespace
 }  // namespace tenon::emulation
+
+// What a stream was given to do while it was recorded.
+struct CUgraph_st {
+  std::vector<std::function<void()>> work;
+};
+struct CUgraphExec_st : CUgraph_st {};
 
 namespace emulation = tenon::emulation;
 
@@ -111,20 +125,26 @@ cudaError_t cudaMemcpy(void* to, const void* from, size_t n, cudaMemcpyKind k) {
   return emulation::copy(to, from, n, k);
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t n, cudaMemcpyKind k, cudaStream_t) {
-  return emulation::copy(to, from, n, k);
+  if (!emulation::machine.recording) return emulation::copy(to, from, n, k);
+  return emulation::machine.queue([=] { emulation::check(emulation::copy(to, from, n, k)); }), cudaSuccess;
 }
 cudaError_t cudaMemcpyPeerAsync(void* to, int, const void* from, int, size_t n, cudaStream_t) {
   return emulation::copy(to, from, n, cudaMemcpyDeviceToDevice);
 }
 cudaError_t cudaMemset(void* p, int v, size_t n) { return emulation::set(p, v, n); }
-cudaError_t cudaMemsetAsync(void* p, int v, size_t n, cudaStream_t) { return emulation::set(p, v, n); }
+cudaError_t cudaMemsetAsync(void* p, int v, size_t n, cudaStream_t) {
+  if (!emulation::machine.recording) return emulation::set(p, v, n);
+  return emulation::machine.queue([=] { emulation::check(emulation::set(p, v, n)); }), cudaSuccess;
+}
 
 // Any address but null does for a handle.
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned) {
   return *s = static_cast<cudaStream_t>(std::malloc(1)), cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t s) { return std::free(s), cudaSuccess; }
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaStreamSynchronize(cudaStream_t) {
+  return emulation::machine.recording ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
+}
 cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* e, unsigned) {
   return *e = static_cast<cudaEvent_t>(std::malloc(1)), cudaSuccess;
@@ -133,6 +153,25 @@ cudaError_t cudaEventDestroy(cudaEvent_t e) { return std::free(e), cudaSuccess; 
 cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
 cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
 cudaError_t cudaEventQuery(cudaEvent_t) { return cudaSuccess; }
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode) {
+  if (emulation::machine.recording) return cudaErrorStreamCaptureUnsupported;
+  return emulation::machine.recording = &(new CUgraph_st)->work, cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t* graph) {
+  *graph = reinterpret_cast<cudaGraph_t>(emulation::machine.recording);  // its only member
+  emulation::machine.recording = nullptr;
+  return *graph ? cudaSuccess : cudaErrorIllegalState;
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
+  return *exec = new CUgraphExec_st{*graph}, cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t) {
+  for (const auto& work : exec->work) work();
+  return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) { return delete graph, cudaSuccess; }
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) { return delete exec, cudaSuccess; }
 
 cudaError_t cudaGetLastError() { return cudaSuccess; }
 const char* cudaGetErrorString(cudaError_t e) {
@@ -143,6 +182,8 @@ const char* cudaGetErrorString(cudaError_t e) {
       return "invalid argument";
     case cudaErrorMemoryAllocation:
       return "out of memory";
+    case cudaErrorStreamCaptureUnsupported:
+      return "operation not permitted when stream is capturing";
     case cudaErrorInvalidDevice:
       return "invalid device ordinal";
     default:

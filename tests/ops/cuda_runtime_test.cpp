@@ -7,6 +7,8 @@
 #include <span>
 #include <vector>
 
+#include "../../ops/cast.h"
+#include "../../ops/elementwise.h"
 #include "../../ops/embedding.h"
 #include "../../ops/rms_norm.h"
 #include "../../ops/rope.h"
@@ -137,6 +139,55 @@ TEST_F(Cuda, ErrorsNameTheOpAndItsTensors) {
   EXPECT_ERROR(ops::rms_norm_backward(x, x, weight, rstd, &dweight),
                "in rms_norm_backward(f32 [2, 100000], f32 [2, 100000], f32 [100000], f32 [2], f32 [2, 100000], f32 "
                "[100000])");
+}
+
+TEST_F(Cuda, RecordedWorkRunsAgainOnTheSameMemory) {
+  if (!cuda::records_graphs()) GTEST_SKIP() << "each op is waited for";
+  Tensor x = counting({4, 64}).to(device);
+  const Tensor weight = Tensor::full({64}, 1, DType::f32, device);
+  MemoryArena arena(device);
+  {
+    cuda::Graph graph(device);
+    Tensor y;
+    const auto work = [&] {
+      y = {};
+      const Tensor twice = ops::add(x, x);
+      y = ops::rms_norm(ops::add(twice, x), weight, 0).y;
+    };
+    graph.record(arena, work);
+    const void* place = y.raw();
+    const size_t held = arena.bytes(), others = memory_current(device);
+    for (const float factor : {1.0f, -2.0f}) {
+      ops::copy_into(x, ops::scale(counting({4, 64}).to(device), factor));
+      graph.replay();
+      EXPECT_EQ(y.to_vector<float>(), ops::rms_norm(ops::scale(x, 3), weight, 0).y.to_vector<float>()) << factor;
+    }
+    EXPECT_EQ(y.raw(), place);
+    EXPECT_EQ(arena.bytes(), held);
+    EXPECT_EQ(memory_current(device), others);
+    // A second graph finds the memory of the first.
+    const Tensor kept = y.clone();
+    y = {};
+    cuda::Graph again(device);
+    again.record(arena, work);
+    EXPECT_EQ(arena.bytes(), held);
+    again.replay();
+    EXPECT_EQ(y.to_vector<float>(), kept.to_vector<float>());
+  }
+}
+
+TEST_F(Cuda, WhatCannotBeRecordedIsAnErrorAndLeavesTheStreamUsable) {
+  if (!cuda::records_graphs()) GTEST_SKIP() << "each op is waited for";
+  MemoryArena arena(device);
+  cuda::Graph graph(device);
+  EXPECT_ERROR(graph.replay(), "replayed before it was recorded");
+  const Tensor x = counting({8}).to(device);
+  EXPECT_ERROR(graph.record(arena, [&] { x.to_vector<float>(); }), "the device is waited for while a graph is recorded");
+  EXPECT_ERROR(graph.record(arena, [&] { counting({8}).to(device); }), "memory of the host is copied while");
+  std::vector<Tensor> grows;
+  EXPECT_ERROR(graph.record(arena, [&] { grows.push_back(Tensor::empty({1000}, DType::f32, device)); }),
+               "memory is asked for that an earlier run did not take while a graph is recorded");
+  EXPECT_EQ(ops::add(x, x).to_vector<float>()[7], 16);
 }
 
 TEST_F(Cuda, TensorsOfTwoDevicesDoNotMix) {

@@ -1,0 +1,78 @@
+#include <cuda_runtime.h>
+
+#include <utility>
+
+#include "../check.h"
+#include "../cuda.h"
+#include "../memory.h"
+#include "../workspace.h"
+#include "status.h"
+
+namespace tenon::cuda {
+namespace {
+
+thread_local bool recording = false;
+
+// The calling thread's stream records what is queued on it until finish(), or until an Error takes it away.
+class Capture {
+ public:
+  explicit Capture(cudaStream_t stream) : stream_(stream) {
+    check_status(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+    recording = true;
+  }
+  ~Capture() {
+    if (!stream_) return;
+    recording = false;
+    cudaGraph_t graph = nullptr;
+    if (cudaStreamEndCapture(stream_, &graph) == cudaSuccess && graph) (void)cudaGraphDestroy(graph);
+    (void)cudaGetLastError();
+  }
+  Capture(const Capture&) = delete;
+  Capture& operator=(const Capture&) = delete;
+
+  cudaGraph_t finish() {
+    recording = false;
+    cudaGraph_t graph = nullptr;
+    check_status(cudaStreamEndCapture(std::exchange(stream_, nullptr), &graph), "cudaStreamEndCapture");
+    return graph;
+  }
+
+ private:
+  cudaStream_t stream_;
+};
+
+}  // namespace
+
+void refuse_while_recording(const char* what) {
+  if (!recording) return;
+  const std::string op = current_op();
+  fail("{} while a graph is recorded{}{}", what, op.empty() ? "" : ", in ", op);
+}
+
+Graph::~Graph() {
+  if (recorded_) (void)cudaGraphExecDestroy(recorded_);
+}
+
+void Graph::record(MemoryArena& arena, const std::function<void()>& work) {
+  const DeviceScope device(device_);
+  const MemoryArena::Scope memory(arena);
+  work();
+  arena.workspace().merge();
+  Capture capture(current_stream(device_));
+  work();
+  const cudaGraph_t graph = capture.finish();
+  if (recorded_) (void)cudaGraphExecDestroy(std::exchange(recorded_, nullptr));
+  const cudaError_t status = cudaGraphInstantiate(&recorded_, graph, 0);
+  (void)cudaGraphDestroy(graph);
+  check_status(status, "cudaGraphInstantiate");
+}
+
+void Graph::replay() {
+  check(recorded_ != nullptr, "Graph: replayed before it was recorded");
+  const DeviceScope device(device_);
+  check_status(cudaGraphLaunch(recorded_, current_stream(device_)), "cudaGraphLaunch");
+}
+
+bool records_graphs() { return !synchronizes_each_op(); }
+
+}  // namespace tenon::cuda
