@@ -31,6 +31,7 @@ Batch pack_sequences(std::span<const std::span<const int32_t>> sequences, Device
   out.positions = positions.to(device);
   out.attention.cu_seqlens = cu_seqlens.to(device);
   out.max_position = longest - 1;
+  out.starts = cu_seqlens.to_vector<int32_t>();
   return out;
 }
 

@@ -177,6 +177,7 @@ const ops::RopeTable& Decoder::rope_table_for(int64_t max_position) {
   if (there < needed) {
     // Grown by doubling: a context of 131,072 that nobody uses costs nothing.
     const int64_t size = std::min(limit, std::max({needed, 2 * there, int64_t{1024}}));
+    if (there > 0 && !device_.is_cpu()) outgrown_.push_back(table_);
     std::vector<double> inv_freq(frequencies_.inv_freq.begin(), frequencies_.inv_freq.end());
     table_ = ops::rope_table(inv_freq, size, frequencies_.attention_factor);
     table_.cos = table_.cos.to(device_);

@@ -66,6 +66,7 @@ class Decoder {
   Parameter *embedding_ = nullptr, *final_norm_ = nullptr, *head_ = nullptr;
   RopeFrequencies frequencies_;
   ops::RopeTable table_;
+  std::vector<ops::RopeTable> outgrown_;  // recorded graphs may still read them; together no larger than table_
   Device device_;
 };
 

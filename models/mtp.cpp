@@ -52,9 +52,11 @@ Decoder::MtpModule Decoder::make_mtp_module(int64_t index, ParamStore& store, DT
 void Decoder::run_mtp(const Batch& batch, const ops::RopeTable& table, bool recomputed, Forward& out) const {
   check(!mtp_.empty(), "forward: the model has no modules that predict further tokens");
   check(!batch.attention.cache, "forward: modules that predict further tokens have no cache; they are for training");
+  check(batch.starts.size() == static_cast<size_t>(batch.attention.cu_seqlens.numel()),
+        "forward: modules that predict further tokens need the batch's starts on the host");
   const auto eps = static_cast<float>(config_.rms_norm_eps);
   // Batch rows of each sequence that depth k - 1 has a hidden state of.
-  std::vector<int32_t> starts = batch.attention.cu_seqlens.to(Device::cpu()).to_vector<int32_t>();
+  const std::vector<int32_t>& starts = batch.starts;
   Var previous = out.hidden;
   for (int32_t k = 1; const MtpModule& module : mtp_) {
     // A sequence of n tokens has n - k rows here: its last ones at depth k - 1 know no further token.

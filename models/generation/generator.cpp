@@ -9,6 +9,7 @@
 #include "../../runtime/check.h"
 #include "../../runtime/memory.h"
 #include "../text/tokenizer.h"
+#include "decode_graphs.h"
 #include "kv_cache.h"
 #include "scheduler.h"
 
@@ -46,6 +47,9 @@ class Step {
   }
 
   bool empty() const { return ids_.empty(); }
+  /// Whether it has one token of each of its sequences, and no prompt.
+  bool decodes_only() const { return prefills_.empty() && !ids_.empty(); }
+  DecodeStep decode_step() const { return {ids_, positions_, slots_, kv_len_, tables_}; }
 
   Batch batch(KvCache& cache, Device device, ExpertRoutes* routes) const {
     Batch out;
@@ -129,6 +133,17 @@ class Step {
   std::vector<Prefill> prefills_;
 };
 
+/// On the host, with one wait where they are on a GPU.
+void fetch(ExpertRoutes& routes) {
+  if (routes.layers.empty() || routes.layers[0].device().is_cpu()) return;
+  const int64_t rows = routes.layers[0].dim(0);
+  const Tensor all = ops::concat(routes.layers, 0).to(Device::cpu());
+  for (size_t i = 0; i < routes.layers.size(); ++i) {
+    const auto begin = static_cast<int64_t>(i) * rows;
+    routes.layers[i] = all.slice(0, begin, begin + rows);
+  }
+}
+
 /// The hidden states that the head is asked about: rows of this step's forward, and the kept rows of prompts whose
 /// samples begin now.
 Tensor head_rows(std::span<Sequence* const> chosen, const Tensor& hidden) {
@@ -178,11 +193,13 @@ ExpertRoutes routes_of(const Sequence& s, int64_t experts_per_token) {
 /// One call of generate().
 class Run {
  public:
-  Run(Model& model, const GeneratorOptions& options, KvCache& cache, std::span<const GenerateRequest> requests,
-      std::vector<int64_t> max_new, const Generator::OnToken& on_token, const Generator::OnFinish& on_finish)
+  Run(Model& model, const GeneratorOptions& options, KvCache& cache, DecodeGraphs* graphs,
+      std::span<const GenerateRequest> requests, std::vector<int64_t> max_new, const Generator::OnToken& on_token,
+      const Generator::OnFinish& on_finish)
       : model_(model),
         options_(options),
         cache_(cache),
+        graphs_(graphs),
         on_token_(on_token),
         on_finish_(on_finish),
         scheduler_(requests, std::move(max_new), cache, options.max_batch, tokenizer_if_needed(model, requests)) {
@@ -213,21 +230,34 @@ class Run {
   void step() {
     scheduler_.admit();
     Step step(scheduler_, options_.prefill_tokens);
-    Tensor hidden;
-    if (!step.empty()) {
-      ExpertRoutes routes;
-      const bool record = options_.record_routes && model_.config().is_moe();
-      hidden = model_.forward(step.batch(cache_, model_.device(), record ? &routes : nullptr)).hidden.value();
-      if (record) {
-        for (Tensor& layer : routes.layers) layer = layer.to(Device::cpu());
+    choose();
+    Tensor logits;
+    if (graphs_ && step.decodes_only() && std::ranges::all_of(chosen_, [](Sequence* s) { return s->row >= 0; })) {
+      const DecodeGraphs::Out& out = graphs_->run(step.decode_step());
+      ExpertRoutes routes = out.routes;
+      fetch(routes);
+      step.commit(scheduler_, {}, routes.layers.empty() ? nullptr : &routes);
+      logits = out.logits.slice(0, 0, static_cast<int64_t>(chosen_.size()));  // rows as chosen
+    } else {
+      Tensor hidden;
+      if (!step.empty()) {
+        ExpertRoutes routes;
+        const bool record = records_routes();
+        hidden = model_.forward(step.batch(cache_, model_.device(), record ? &routes : nullptr)).hidden.value();
+        fetch(routes);
+        step.commit(scheduler_, hidden, record ? &routes : nullptr);
       }
-      step.commit(scheduler_, hidden, record ? &routes : nullptr);
+      choose();  // with the samples whose prompt has just been prefilled
+      if (!chosen_.empty()) logits = model_.next_logits(head_rows(chosen_, hidden));
     }
-    sample(hidden);
+    if (!chosen_.empty()) sample(logits);
     step.forget_rows();
   }
 
-  void sample(const Tensor& hidden) {
+  bool records_routes() const { return options_.record_routes && model_.config().is_moe(); }
+
+  /// Which sequences get a token now, and how it is drawn.
+  void choose() {
     chosen_.clear();
     places_.clear();
     rows_.clear();
@@ -238,8 +268,10 @@ class Run {
       places_.push_back(i);
       rows_.push_back({scheduler_.request(s.completion.request).sampling, s.key, s.tokens().size(), s.history});
     }
-    if (chosen_.empty()) return;
-    ops::Sampled drawn = ops::sample(model_.next_logits(head_rows(chosen_, hidden)), rows_);
+  }
+
+  void sample(const Tensor& logits) {
+    ops::Sampled drawn = ops::sample(logits, rows_);
     Tensor tokens = drawn.tokens.to(Device::cpu()), logprobs = drawn.logprobs.to(Device::cpu());
     bool any = false;
     for (size_t i = 0; i < chosen_.size(); ++i) {
@@ -278,7 +310,7 @@ class Run {
 
   void close(size_t place) {
     Sequence& s = *scheduler_.sequences()[place];
-    if (options_.record_routes && model_.config().is_moe())
+    if (records_routes())
       s.completion.routes = routes_of(s, model_.config().experts_per_token);
     Completion& result = results_[first_[s.completion.request] + static_cast<size_t>(s.completion.sample)];
     result = std::move(s.completion);
@@ -289,6 +321,7 @@ class Run {
   Model& model_;
   const GeneratorOptions& options_;
   KvCache& cache_;
+  DecodeGraphs* graphs_;  // null: decoding steps are queued as others
   const Generator::OnToken& on_token_;
   const Generator::OnFinish& on_finish_;
   Scheduler scheduler_;
@@ -361,12 +394,21 @@ std::vector<Completion> Generator::generate(std::span<const GenerateRequest> req
         most_demanding, requests[most_demanding].prompt.size(), max_new[most_demanding],
         format_bytes(static_cast<size_t>(largest * page_bytes)), format_bytes(static_cast<size_t>(pages * page_bytes)));
   if (!cache_ || cache_->pages() < pages) {
+    graphs_.reset();
     cache_.reset();  // first, so that both are never held
     cache_ = std::make_unique<KvCache>(model_.config(), pages, model_.dtype(), model_.device());
   }
+  if (options_.graphs && !model_.device().is_cpu() && cuda::records_graphs()) {
+    if (!graphs_) graphs_ = std::make_unique<DecodeGraphs>(model_, *cache_, options_.record_routes);
+    int64_t last = 0;
+    for (size_t i = 0; i < requests.size(); ++i)
+      last = std::max(last, static_cast<int64_t>(requests[i].prompt.size()) + max_new[i] - 1);
+    graphs_->prepare(last);
+  }
   try {
-    return Run(model_, options_, *cache_, requests, std::move(max_new), on_token, on_finish).finish();
+    return Run(model_, options_, *cache_, graphs_.get(), requests, std::move(max_new), on_token, on_finish).finish();
   } catch (...) {
+    graphs_.reset();
     cache_.reset();  // its pages are held by sequences that are gone
     throw;
   }

@@ -46,7 +46,10 @@ struct GeneratorOptions {
   size_t cache_bytes = 0;         // 0: what max_batch of the given requests need, at most 2 GiB
   int64_t prefill_tokens = 2048;  // prompt tokens in one forward
   bool record_routes = false;
+  bool graphs = true;  // on a GPU steps that only decode are recorded by size and replayed
 };
+
+class DecodeGraphs;
 
 class Generator {
  public:
@@ -69,6 +72,7 @@ class Generator {
   Model& model_;
   GeneratorOptions options_;
   std::unique_ptr<KvCache> cache_;  // kept between calls while it is large enough
+  std::unique_ptr<DecodeGraphs> graphs_;  // of that cache
 };
 
 }  // namespace tenon::models
