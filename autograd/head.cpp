@@ -3,7 +3,6 @@
 #include "../ops/elementwise.h"
 #include "../runtime/check.h"
 #include "../runtime/memory.h"
-#include "indexing.h"
 #include "parameters.h"
 
 namespace tenon {
@@ -32,13 +31,12 @@ struct OnePassGradients {
   Tensor* hidden_or_null() { return dhidden.defined() ? &dhidden : nullptr; }
   Tensor* weight_or_null() { return dweight.defined() ? &dweight : nullptr; }
 
-  Var record_loss(const char* name, const Var& hidden, const Var& weight, double loss) const {
-    return record(name, {hidden, weight}, Tensor::full({}, static_cast<float>(loss), DType::f32, hidden.device()),
-                  [dhidden = dhidden, dweight = dweight](GradContext& g) {
-                    const float seed = g.dy().item<float>();
-                    if (g.needs(0)) g.add(0, seed == 1 ? dhidden : ops::scale(dhidden, seed));
-                    if (g.needs(1)) ops::add_into(g.sink(1), dweight, seed);
-                  });
+  /// loss f32 [].
+  Var record_loss(const char* name, const Var& hidden, const Var& weight, Tensor loss) const {
+    return record(name, {hidden, weight}, std::move(loss), [dhidden = dhidden, dweight = dweight](GradContext& g) {
+      if (g.needs(0)) g.add(0, ops::mul(dhidden, g.dy()));
+      if (g.needs(1)) ops::add_into(g.sink(1), dweight, g.dy());
+    });
   }
 };
 
@@ -78,7 +76,8 @@ TokenLossOut token_loss(const Var& hidden, const Var& weight, const Tensor& targ
       ops::token_loss_one_pass(hidden.value(), weight.value(), targets, temperature, with_entropy, loss, &out.logprob,
                                with_entropy ? &out.entropy : nullptr, gradients.hidden_or_null(),
                                gradients.weight_or_null(), gradients.packs(weight));
-  out.loss = gradients.record_loss("token_loss", hidden, weight, value);
+  out.loss = gradients.record_loss("token_loss", hidden, weight,
+                                   Tensor::full({}, static_cast<float>(value), DType::f32, device));
   return out;
 }
 
@@ -87,53 +86,31 @@ Var cross_entropy(const Var& hidden, const Var& weight, const Tensor& targets, c
         "cross_entropy: targets {} {} for hidden {}", name(targets.dtype()), targets.shape(), hidden.shape());
   check(!token_weight || (token_weight->dtype() == DType::f32 && token_weight->shape() == targets.shape()),
         "cross_entropy: token_weight must be f32 {}", targets.shape());
-  const Tensor target_host = targets.to(Device::cpu());
-  const int32_t* all = target_host.data<int32_t>();
-  std::vector<int32_t> kept, kept_targets;
-  for (int64_t t = 0; t < targets.dim(0); ++t)
-    if (all[t] != -100) {
-      kept.push_back(static_cast<int32_t>(t));
-      kept_targets.push_back(all[t]);
-    }
-  check(!kept.empty(), "cross_entropy: all {} targets are -100, nothing is left to learn from", targets.dim(0));
-
-  std::vector<float> weights(kept.size(), 1.0f / static_cast<float>(kept.size()));
-  if (token_weight) {
-    const Tensor weight_host = token_weight->to(Device::cpu());
-    for (size_t i = 0; i < kept.size(); ++i) weights[i] = weight_host.data<float>()[kept[i]];
-  }
-  const bool whole = static_cast<int64_t>(kept.size()) == targets.dim(0);
-  Var rows = whole ? hidden : gather_rows(hidden, Tensor::from_vector(kept).to(hidden.device()));
-  Tensor row_targets = whole ? targets : Tensor::from_vector(kept_targets).to(hidden.device());
-  return token_loss(rows, weight, row_targets, 1, false,
-                    [&weights](int64_t begin, int64_t end, const float* logprob, const float*, float* dlogprob) {
-                      double sum = 0;
-                      for (int64_t t = begin; t < end; ++t) {
-                        dlogprob[t - begin] = -weights[t];
-                        sum -= static_cast<double>(weights[t]) * logprob[t - begin];
-                      }
-                      return sum;
-                    })
-      .loss;
+  const Tensor weights = token_weight ? *token_weight : ops::mean_token_weight(targets);
+  OnePassGradients gradients(hidden, weight);
+  Tensor value =
+      ops::cross_entropy_one_pass(hidden.value(), weight.value(), targets, weights, /*logprob=*/nullptr,
+                                  gradients.hidden_or_null(), gradients.weight_or_null(), gradients.packs(weight));
+  return gradients.record_loss("cross_entropy", hidden, weight, std::move(value));
 }
 
 Var distill_loss(const Var& hidden, const Var& weight, const Tensor& teacher_hidden, const Var& teacher_weight,
                  const Tensor& token_weight, const ops::DivergenceOptions& options) {
   OnePassGradients gradients(hidden, weight);
-  const double value =
+  Tensor value =
       ops::distill_loss_one_pass(hidden.value(), weight.value(), teacher_hidden, teacher_weight.value(), token_weight,
                                  options, nullptr, gradients.hidden_or_null(), gradients.weight_or_null(),
                                  gradients.packs(weight), packed(teacher_weight.parameter(), ops::PackFor::forward));
-  return gradients.record_loss("distill_loss", hidden, weight, value);
+  return gradients.record_loss("distill_loss", hidden, weight, std::move(value));
 }
 
 Var top_k_distill_loss(const Var& hidden, const Var& weight, const ops::TopLogProbs& teacher,
                        const Tensor& token_weight, const ops::DivergenceOptions& options) {
   OnePassGradients gradients(hidden, weight);
-  const double value =
+  Tensor value =
       ops::top_k_distill_loss_one_pass(hidden.value(), weight.value(), teacher, token_weight, options, nullptr,
                                        gradients.hidden_or_null(), gradients.weight_or_null(), gradients.packs(weight));
-  return gradients.record_loss("top_k_distill_loss", hidden, weight, value);
+  return gradients.record_loss("top_k_distill_loss", hidden, weight, std::move(value));
 }
 
 }  // namespace tenon

@@ -30,7 +30,8 @@ TokenLossOut token_loss(const Var& hidden, const Var& weight, const Tensor& targ
                         bool with_entropy, const ops::TokenLoss& loss);
 
 /// -log p(target) summed with weights: `token_weight` f32 `[tokens]`, by default 1 / number of targets (a mean).
-/// Targets of -100 are left out, and so is their part of the head.
+/// Targets below 0 (-100 by custom) are left out, on the CPU with their part of the head. Throws Error where none is
+/// left; on a GPU the loss is 0 then.
 Var cross_entropy(const Var& hidden, const Var& weight, const Tensor& targets, const Tensor* token_weight = nullptr);
 
 /// Divergence of a student from a teacher over the whole vocabulary (ops/distill_head.h): sum over tokens of

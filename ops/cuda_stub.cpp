@@ -23,6 +23,7 @@ namespace {
 void activation(Activation, const Tensor&, Tensor&) { refuse(); }
 void activation_backward(Activation, const Tensor&, const Tensor&, Tensor&) { refuse(); }
 void add_into(Tensor&, const Tensor&, float) { refuse(); }
+void add_scaled_into(Tensor&, const Tensor&, const Tensor&) { refuse(); }
 void binary(Binary, const Tensor&, const Tensor&, Tensor&) { refuse(); }
 void convert(const Tensor&, Tensor&) { refuse(); }
 void fill(Tensor&, float) { refuse(); }

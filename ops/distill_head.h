@@ -33,11 +33,11 @@ struct DivergenceOptions {
   float temperature = 1;  // > 0
 };
 
-/// Sum over tokens of token_weight * divergence. Student: hidden `[T, d]`, weight `[V, d]`; teacher: `[T, e]`, `[V,
-/// e]`; f32 or bf16, the two of a model alike. token_weight f32 `[T]`. divergence (f32 `[T]`) and dhidden (like hidden)
-/// are written, dweight (f32 `[V, d]`) accumulated, each only where given. Packed copies may be null. Throws Error
-/// naming the shapes when the vocabularies differ.
-double distill_loss_one_pass(const Tensor& hidden, const Tensor& weight, const Tensor& teacher_hidden,
+/// Sum over tokens of token_weight * divergence, f32 `[]` on their device. Student: hidden `[T, d]`, weight `[V, d]`;
+/// teacher: `[T, e]`, `[V, e]`; f32 or bf16, the two of a model alike. token_weight f32 `[T]`. divergence (f32 `[T]`)
+/// and dhidden (like hidden) are written, dweight (f32 `[V, d]`) accumulated, each only where given. Packed copies may
+/// be null. Throws Error naming the shapes when the vocabularies differ.
+Tensor distill_loss_one_pass(const Tensor& hidden, const Tensor& weight, const Tensor& teacher_hidden,
                              const Tensor& teacher_weight, const Tensor& token_weight, const DivergenceOptions& options,
                              Tensor* divergence, Tensor* dhidden, Tensor* dweight, const HeadPacks& packs = {},
                              const PackedWeight* teacher_packed = nullptr);
@@ -55,7 +55,7 @@ TopLogProbs top_logprobs(const Tensor& hidden, const Tensor& weight, int64_t k, 
 
 /// As distill_loss_one_pass, over the outcomes of `teacher`, whose ids a row has once each. Throws Error for an id
 /// outside the vocabulary.
-double top_k_distill_loss_one_pass(const Tensor& hidden, const Tensor& weight, const TopLogProbs& teacher,
+Tensor top_k_distill_loss_one_pass(const Tensor& hidden, const Tensor& weight, const TopLogProbs& teacher,
                                    const Tensor& token_weight, const DivergenceOptions& options, Tensor* divergence,
                                    Tensor* dhidden, Tensor* dweight, const HeadPacks& packs = {});
 

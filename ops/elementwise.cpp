@@ -26,6 +26,13 @@ Tensor unary(const char* name, Unary op, const Tensor& x, float p = 0, float q =
   return y;
 }
 
+void check_add_into(const Tensor& y, const Tensor& x) {
+  check_same_device("add_into", {{"y", y}, {"x", x}});
+  check_float("add_into", {{"y", y}, {"x", x}});
+  check(broadcast_shape("add_into", y.shape(), x.shape()) == y.shape(), "add_into: x {} does not broadcast to y {}",
+        x.shape(), y.shape());
+}
+
 }  // namespace
 
 Shape broadcast_shape(const char* op, const Shape& a, const Shape& b) {
@@ -58,11 +65,17 @@ Tensor clamp(const Tensor& x, float lo, float hi) {
 }
 
 void add_into(Tensor& y, const Tensor& x, float alpha) {
-  check_same_device("add_into", {{"y", y}, {"x", x}});
-  check_float("add_into", {{"y", y}, {"x", x}});
-  check(broadcast_shape("add_into", y.shape(), x.shape()) == y.shape(), "add_into: x {} does not broadcast to y {}",
-        x.shape(), y.shape());
+  check_add_into(y, x);
   if (y.numel() > 0) on_device("add_into", y.device(), cpu::add_into, cuda::add_into, y, x, alpha);
+  y.bump_version();
+}
+
+void add_into(Tensor& y, const Tensor& x, const Tensor& alpha) {
+  check_add_into(y, x);
+  check_same_device("add_into", {{"y", y}, {"alpha", alpha}});
+  check_dtype("add_into", {"alpha", alpha}, DType::f32);
+  check_shape("add_into", {"alpha", alpha}, {});
+  if (y.numel() > 0) on_device("add_into", y.device(), cpu::add_scaled_into, cuda::add_scaled_into, y, x, alpha);
   y.bump_version();
 }
 

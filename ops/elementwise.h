@@ -33,6 +33,8 @@ Tensor clamp(const Tensor& x, float lo, float hi);
 
 /// y += alpha * x, in place; x broadcasts to y, y may be a view.
 void add_into(Tensor& y, const Tensor& x, float alpha = 1);
+/// The same with alpha f32 `[]` on their device: it may be a result that the host has not got yet.
+void add_into(Tensor& y, const Tensor& x, const Tensor& alpha);
 
 /// Sums x over the dimensions along which a tensor of `shape` was repeated to give x's shape: the reverse of
 /// broadcasting. In x's dtype, summed in f32. Error when `shape` does not broadcast to x's.

@@ -53,10 +53,22 @@ using TokenLoss =
 
 /// Loss and gradient with the logits computed once: for losses in which a token's gradient needs no other chunk's
 /// log-probabilities. Returns the sum of what `loss` returned. logprob and entropy (f32 `[T]`) are written where given;
-/// dhidden (like hidden) is written, dweight (f32 `[V, d]`) accumulated, each only where given.
+/// dhidden (like hidden) is written, dweight (f32 `[V, d]`) accumulated, each only where given. `loss` runs on the
+/// host: on a GPU each chunk waits for its log-probabilities.
 double token_loss_one_pass(const Tensor& hidden, const Tensor& weight, const Tensor& targets, float temperature,
                            bool with_entropy, const TokenLoss& loss, Tensor* logprob, Tensor* entropy, Tensor* dhidden,
                            Tensor* dweight, const HeadPacks& packs = {});
+
+/// Cross-entropy, - sum over tokens of token_weight * logprob, f32 `[]` on their device: token_loss_one_pass for a
+/// gradient that is known beforehand, so that nothing waits for a GPU. token_weight f32 `[T]`, read only where there is
+/// a target. Throws Error where there is none; on a GPU, where the host does not see them, the loss is 0 then.
+Tensor cross_entropy_one_pass(const Tensor& hidden, const Tensor& weight, const Tensor& targets,
+                              const Tensor& token_weight, Tensor* logprob, Tensor* dhidden, Tensor* dweight,
+                              const HeadPacks& packs = {});
+
+/// The token_weight of a mean over targets i32 `[T]`: f32 `[T]`, 1 / how many there are for a token that has one, else
+/// 0.
+Tensor mean_token_weight(const Tensor& targets);
 
 /// hidden `[B, d]`, weight `[V, d]` -> f32 `[B, V]`, for sampling; the bits of token_logprobs' logits before the
 /// temperature.

@@ -1,29 +1,17 @@
-// Divergence between two rows of logits, or of one from a teacher's most probable tokens, and its gradient
-// (ops/distill_head.h).
+// CPU kernels of ops/distill_head.h. Arguments are checked there, but for ids of tokens.
 #pragma once
 
-#include "../../runtime/tensor.h"
+#include "../distill_arguments.h"
 
 namespace tenon::ops::cpu {
 
-/// student, teacher f32 `[rows, V]`; token_weight and divergence `[rows]`. With `gradient` the student's logits are
-/// replaced by d(token_weight * divergence) / d(logits); the teacher's are used as scratch.
-void divergence_rows(Tensor& student, Tensor& teacher, float beta, float inverse_temperature, const float* token_weight,
-                     float* divergence, bool gradient);
-
-/// logits f32 `[rows, V]`, overwritten; ids i32 and logprob f32 `[rows, k]`, tail f32 `[rows]`, all contiguous.
-void top_logprob_rows(Tensor& logits, float inverse_temperature, Tensor& ids, Tensor& logprob, Tensor& tail);
-
-/// A teacher's most probable tokens: ids and logprob `[rows, k]`, tail `[rows]`.
-struct TopRows {
-  int64_t k;
-  const int32_t* ids;
-  const float* logprob;
-  const float* tail;
-};
-
-/// As divergence_rows, over the k tokens of each row and the rest. The student's logits are scratch without `gradient`.
-void top_k_divergence_rows(Tensor& student, const TopRows& teacher, float beta, float inverse_temperature,
-                           const float* token_weight, float* divergence, bool gradient);
+/// loss f32 []
+void distill_loss(const DistillStudent& student, const Tensor& teacher_hidden, const Tensor& teacher_weight,
+                  const PackedWeight* teacher_packed, Tensor& loss);
+/// Throws Error for an id outside the vocabulary.
+void top_k_distill_loss(const DistillStudent& student, const TopLogProbs& teacher, Tensor& loss);
+/// out is allocated.
+void top_logprobs(const Tensor& hidden, const Tensor& weight, float temperature, const PackedWeight* packed,
+                  TopLogProbs& out);
 
 }  // namespace tenon::ops::cpu

@@ -107,4 +107,6 @@ void add_into(Tensor& y, const Tensor& x, float alpha) {
   });
 }
 
+void add_scaled_into(Tensor& y, const Tensor& x, const Tensor& alpha) { add_into(y, x, alpha.item<float>()); }
+
 }  // namespace tenon::ops::cpu

@@ -36,6 +36,9 @@ struct AddScaled {
   float alpha;
   __device__ void operator()(float (&y)[1], const float (&x)[2]) const { y[0] = x[0] + alpha * x[1]; }
 };
+struct AddScaledByTensor {
+  __device__ void operator()(float (&y)[1], const float (&x)[3]) const { y[0] = x[0] + x[2] * x[1]; }
+};
 
 template <class Op>
 void run(Op op, const Tensor& a, const Tensor& b, Tensor& y) {
@@ -49,5 +52,13 @@ void run(Op op, const Tensor& a, const Tensor& b, Tensor& y) {
 void binary(Binary op, const Tensor& a, const Tensor& b, Tensor& y) { run(AnyBinary{op}, a, b, y); }
 
 void add_into(Tensor& y, const Tensor& x, float alpha) { run(AddScaled{alpha}, y, x, y); }
+
+void add_scaled_into(Tensor& y, const Tensor& x, const Tensor& alpha) {
+  for_float_types(y.dtype(), [&]<class Y>() {
+    for_float_types(x.dtype(), [&]<class X>() {
+      map<Y, Y, X, float>(AddScaledByTensor{}, y.shape(), std::array{&y}, {&y, &x, &alpha});
+    });
+  });
+}
 
 }  // namespace tenon::ops::cuda

@@ -66,10 +66,10 @@ OpCase unary(const char* name, Tensor (*op)(const Tensor&), double (*plain)(doub
   };
 }
 
-// Problem {rows, columns}: y [rows, columns] += x, which has another dtype when y is f32.
-OpCase add_into() {
+// Problem {rows, columns}: y [rows, columns] += x, which has another dtype when y is f32; 0.75 is a number or a tensor.
+OpCase add_into(const char* name, bool tensor) {
   return {
-      .name = "add_into",
+      .name = name,
       .shapes = {{1, 1}, {3, 31}, {33, 67}},
       .bench_shape = {4096, 1024},
       .inputs =
@@ -77,9 +77,12 @@ OpCase add_into() {
             return Arrays{{"y", as_f32(draw.normal({p[0], p[1]}))}, {"x", draw.normal({p[0], p[1]})}};
           },
       .run =
-          [](const Tensors& in) {
+          [tensor](const Tensors& in) {
             Tensor y = in["y"];
-            ops::add_into(y, in["x"], 0.75f);
+            if (tensor)
+              ops::add_into(y, in["x"], Tensor::full({}, 0.75f, DType::f32, y.device()));
+            else
+              ops::add_into(y, in["x"], 0.75f);
             return Tensors{{"sum", y}};
           },
       .reference =
@@ -169,7 +172,8 @@ std::vector<OpCase> elementwise_cases() {
       unary(
           "clamp", [](const Tensor& x) { return ops::clamp(x, -1, 2); },
           [](double x) { return std::clamp(x, -1.0, 2.0); }, -3, 3),
-      add_into(),
+      add_into("add_into", false),
+      add_into("add_into_by_tensor", true),
       sum_to(),
   };
 }

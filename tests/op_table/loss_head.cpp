@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "../../ops/elementwise.h"
 #include "op_table.h"
 
 namespace tenon::testing {
@@ -90,12 +91,11 @@ OpCase one_pass() {
   op.name = "token_loss_one_pass";
   op.run = [](const Tensors& in) {
     const Tensor &hidden = in["hidden"], &weight = in["weight"];
-    Tensor dhidden = Tensor::like(hidden), dweight = Tensor::zeros(weight.shape(), DType::f32),
-           loss = Tensor::empty({}, DType::f32);
+    Tensor dhidden = Tensor::like(hidden), dweight = Tensor::zeros(weight.shape(), DType::f32, weight.device());
     const std::vector<int32_t> targets = in["targets"].to_vector<int32_t>();
     int64_t count = 0;
     for (int32_t target : targets) count += target >= 0;
-    loss.data<float>()[0] = static_cast<float>(ops::token_loss_one_pass(
+    const double loss = ops::token_loss_one_pass(
         hidden, weight, in["targets"], 1.0f, false,
         [&](int64_t begin, int64_t end, const float* logprob, const float*, float* dlogprob) {
           double sum = 0;
@@ -105,20 +105,15 @@ OpCase one_pass() {
           }
           return sum;
         },
-        nullptr, nullptr, &dhidden, &dweight));
-    return Tensors{{"loss", loss}, {"dhidden", dhidden}, {"dweight", dweight}};
+        nullptr, nullptr, &dhidden, &dweight);
+    return Tensors{{"loss", Tensor::full({}, static_cast<float>(loss), DType::f32, hidden.device())},
+                   {"dhidden", dhidden},
+                   {"dweight", dweight}};
   };
   op.backward = [](Gradients& g) {
     // The incoming gradient is a number; the one-pass form has computed the gradient for 1.
-    const float d = g.d("loss").item<float>();
-    const auto times = [d](Tensor x) {
-      for_float_types(x.dtype(), [&]<class T>() {
-        for (int64_t i = 0; i < x.numel(); ++i) x.data<T>()[i] = from_float<T>(d * to_float(x.data<T>()[i]));
-      });
-      return x;
-    };
-    g.give("hidden", times(g.out("dhidden").clone()));
-    g.give("weight", times(g.out("dweight").clone()));
+    g.give("hidden", ops::mul(g.out("dhidden"), g.d("loss")));
+    g.give("weight", ops::mul(g.out("dweight"), g.d("loss")));
   };
   op.reference = [](const Arrays& in) {
     Array loss(Shape{}, Kind::f32);
@@ -135,8 +130,21 @@ OpCase one_pass() {
   return op;
 }
 
+OpCase cross_entropy() {
+  OpCase op = one_pass();
+  op.name = "cross_entropy_one_pass";
+  op.run = [](const Tensors& in) {
+    const Tensor &hidden = in["hidden"], &weight = in["weight"], &targets = in["targets"];
+    Tensor dhidden = Tensor::like(hidden), dweight = Tensor::zeros(weight.shape(), DType::f32, weight.device());
+    Tensor loss = ops::cross_entropy_one_pass(hidden, weight, targets, ops::mean_token_weight(targets), nullptr,
+                                              &dhidden, &dweight);
+    return Tensors{{"loss", loss}, {"dhidden", dhidden}, {"dweight", dweight}};
+  };
+  return op;
+}
+
 }  // namespace
 
-std::vector<OpCase> loss_head_cases() { return {log_probabilities(), one_pass()}; }
+std::vector<OpCase> loss_head_cases() { return {log_probabilities(), one_pass(), cross_entropy()}; }
 
 }  // namespace tenon::testing

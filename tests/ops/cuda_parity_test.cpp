@@ -34,6 +34,7 @@ constexpr std::array kWithoutKernel = {"adamw",
                                        "sample",
                                        "token_logprobs",
                                        "token_loss_one_pass",
+                                       "cross_entropy_one_pass",
                                        "top_k",
                                        "top_logprobs"};
 

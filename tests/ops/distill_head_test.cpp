@@ -63,9 +63,9 @@ TEST(DistillHead, LossesAndGradientsAreTrls) {
   const Tensor student = o.logits("student"), teacher = o.logits("teacher"), head = o.identity();
   const auto expect = [&](const json& c, double items) {
     Tensor gradient = Tensor::like(student);
-    const double loss = ops::distill_loss_one_pass(student, head, teacher, head, o.mean_weight(items), options_of(c),
+    const Tensor loss = ops::distill_loss_one_pass(student, head, teacher, head, o.mean_weight(items), options_of(c),
                                                    nullptr, &gradient, nullptr);
-    o.expect(c, loss, gradient);
+    o.expect(c, loss.item<float>(), gradient);
   };
   for (const json& c : o.data["full"]) expect(c, static_cast<double>(o.tokens()));
   expect(o.data["items_in_batch"], o.data["items_in_batch"]["items"]);
@@ -77,9 +77,9 @@ TEST(DistillHead, LossesOfTheMostProbableTokensAreTrls) {
   for (const json& c : o.data["top_k"]) {
     const auto top = ops::top_logprobs(o.logits("teacher"), head, c["k"], c["temperature"]);
     Tensor gradient = Tensor::like(student);
-    const double loss = ops::top_k_distill_loss_one_pass(
+    const Tensor loss = ops::top_k_distill_loss_one_pass(
         student, head, top, o.mean_weight(static_cast<double>(o.tokens())), options_of(c), nullptr, &gradient, nullptr);
-    o.expect(c, loss, gradient);
+    o.expect(c, loss.item<float>(), gradient);
   }
 }
 
@@ -99,10 +99,10 @@ TEST(DistillHead, AllTokensAreTheWholeDistribution) {
     const ops::DivergenceOptions options{.beta = beta, .temperature = 0.8f};
     Tensor whole = Tensor::like(student), of_top = Tensor::like(student);
     const Tensor weight = o.mean_weight(1);
-    const double a =
+    const Tensor a =
         ops::distill_loss_one_pass(student, head, teacher, head, weight, options, nullptr, &whole, nullptr);
-    const double b = ops::top_k_distill_loss_one_pass(student, head, top, weight, options, nullptr, &of_top, nullptr);
-    EXPECT_NEAR(a, b, 1e-5 * a) << beta;  // f32 log-probabilities
+    const Tensor b = ops::top_k_distill_loss_one_pass(student, head, top, weight, options, nullptr, &of_top, nullptr);
+    EXPECT_NEAR(a.item<float>(), b.item<float>(), 1e-5 * a.item<float>()) << beta;  // f32 log-probabilities
     for (size_t i = 0; i < logits.size(); ++i)
       EXPECT_NEAR(whole.to_vector<float>()[i], of_top.to_vector<float>()[i], 2e-6) << beta;
   }
@@ -116,10 +116,10 @@ TEST(DistillHead, ASureStudentKeepsTheTailsGradient) {
                                  Tensor::full({1, 1}, std::log(0.75f), DType::f32),
                                  Tensor::full({1}, std::log(0.25f), DType::f32)};
   Tensor gradient = Tensor::full({4, 1}, 0, DType::f32);
-  const double loss = ops::top_k_distill_loss_one_pass(one, head, teacher, Tensor::full({1}, 1, DType::f32), {},
+  const Tensor loss = ops::top_k_distill_loss_one_pass(one, head, teacher, Tensor::full({1}, 1, DType::f32), {},
                                                        nullptr, nullptr, &gradient);
   const double tail = std::log(2 + std::exp(1.0)) - 60;
-  EXPECT_NEAR(loss, 0.75 * std::log(0.75) + 0.25 * (std::log(0.25) - tail), 1e-5);
+  EXPECT_NEAR(loss.item<float>(), 0.75 * std::log(0.75) + 0.25 * (std::log(0.25) - tail), 1e-5);
   const auto dz = gradient.to_vector<float>();
   EXPECT_NEAR(dz[0], 0.25, 1e-6);
   EXPECT_NEAR(dz[1], -0.25 / (2 + std::exp(1.0)), 1e-6);
