@@ -1,16 +1,24 @@
 #include "optimizer.h"
 
-#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "../ops/adamw.h"
 #include "../ops/cast.h"
+#include "../ops/elementwise.h"
 #include "../runtime/check.h"
 #include "../runtime/memory.h"
 
 namespace tenon {
 
-AdamW::AdamW(ParamStore& parameters, AdamWOptions options) : parameters_(parameters), options_(options) {
+double StepResult::grad_norm() const {
+  return norm_.defined() ? norm_.item<float>() : std::numeric_limits<double>::quiet_NaN();
+}
+
+bool StepResult::skipped() const { return !std::isfinite(grad_norm()); }
+
+AdamW::AdamW(ParamStore& parameters, AdamWOptions options)
+    : parameters_(parameters), options_(options), steps_(Tensor::zeros({1}, DType::i64)) {
   check(options.beta1 >= 0 && options.beta1 < 1 && options.beta2 >= 0 && options.beta2 < 1,
         "AdamW: betas {} and {} must be in [0, 1)", options.beta1, options.beta2);
   check(options.eps > 0 && options.weight_decay >= 0, "AdamW: eps {} must be positive, weight_decay {} not negative",
@@ -27,7 +35,7 @@ AdamW::Moments& AdamW::moments(Parameter& p) {
   return m;
 }
 
-StepResult AdamW::step(float learning_rate, float max_grad_norm) {
+StepResult AdamW::step(float learning_rate, float max_grad_norm, const Tensor* loss) {
   std::vector<Parameter*> with_grad;
   std::vector<Tensor> gradients;
   for (auto& p : parameters_.all())
@@ -37,13 +45,9 @@ StepResult AdamW::step(float learning_rate, float max_grad_norm) {
     }
   check(!with_grad.empty(), "AdamW: no parameter has a gradient; is anything trainable, and was backward called?");
 
-  StepResult result{.grad_norm = ops::global_norm(gradients)};
-  if (!std::isfinite(result.grad_norm)) {
-    result.skipped = true;
-    return result;
-  }
-  const double clip = max_grad_norm > 0 ? std::min(1.0, max_grad_norm / (result.grad_norm + 1e-6)) : 1.0;
-
+  Tensor norm = ops::global_norm(gradients);
+  if (loss) norm = ops::add(norm, ops::scale(*loss, 0));  // NaN where the loss is not finite
+  const StepResult result(std::move(norm));
   std::vector<ops::AdamWTensor> tensors;
   tensors.reserve(with_grad.size());
   for (Parameter* p : with_grad) {
@@ -55,19 +59,22 @@ StepResult AdamW::step(float learning_rate, float max_grad_norm) {
                        .value = p->value().dtype() == DType::f32 ? Tensor() : p->value(),
                        .weight_decay = p->decays() ? options_.weight_decay : 0});
   }
-  ++steps_;
+  steps_ = steps_.to(gradients[0].device());
   ops::adamw_step(tensors, {.learning_rate = learning_rate,
                             .beta1 = options_.beta1,
                             .beta2 = options_.beta2,
                             .eps = options_.eps,
                             .step = steps_,
-                            .grad_scale = static_cast<float>(clip)});
+                            .grad_norm = result.norm(),
+                            .max_grad_norm = max_grad_norm});
   for (Parameter* p : with_grad) p->changed();
   return result;
 }
 
+int64_t AdamW::steps() const { return steps_.item<int64_t>(); }
+
 std::vector<std::pair<std::string, Tensor>> AdamW::state() const {
-  std::vector<std::pair<std::string, Tensor>> out = {{"step", Tensor::from_vector(std::vector<int64_t>{steps_})}};
+  std::vector<std::pair<std::string, Tensor>> out = {{"step", steps_}};
   for (auto& p : parameters_.all()) {
     if (auto found = moments_.find(p.get()); found != moments_.end()) {
       out.emplace_back(p->name() + ".exp_avg", found->second.first);
@@ -81,7 +88,7 @@ std::vector<std::pair<std::string, Tensor>> AdamW::state() const {
 void AdamW::load_state(const std::function<Tensor(const std::string&)>& lookup) {
   const Tensor step = lookup("step");
   check(step.defined() && step.dtype() == DType::i64 && step.numel() == 1, "AdamW: the state has no 'step'");
-  steps_ = step.item<int64_t>();
+  steps_ = step.clone().view({1});
   moments_.clear();
   for (auto& p : parameters_.all()) {
     auto take = [&](const char* what) {

@@ -19,9 +19,21 @@ struct AdamWOptions {
   float weight_decay = 0;  // of matrices only
 };
 
-struct StepResult {
-  double grad_norm = 0;  // before clipping
-  bool skipped = false;  // the norm was not finite: nothing was changed
+/// What a step did, still on the device: reading it waits for the step.
+class StepResult {
+ public:
+  /// Of no step: its norm is NaN, and it counts as skipped.
+  StepResult() = default;
+  explicit StepResult(Tensor norm) : norm_(std::move(norm)) {}
+
+  /// f32 [] on the parameters' device, before clipping.
+  const Tensor& norm() const { return norm_; }
+  double grad_norm() const;
+  /// The norm was not finite: nothing was changed.
+  bool skipped() const;
+
+ private:
+  Tensor norm_;
 };
 
 class AdamW {
@@ -30,11 +42,12 @@ class AdamW {
   explicit AdamW(ParamStore& parameters, AdamWOptions options = {});
 
   /// One update from the gradients as they stand; they are not zeroed. Gradients are multiplied by min(1, max_grad_norm
-  /// / (norm + 1e-6)), PyTorch's rule; 0 turns that off. Parameters without a gradient are left alone.
-  StepResult step(float learning_rate, float max_grad_norm = 0);
+  /// / (norm + 1e-6)), PyTorch's rule; 0 turns that off. Parameters without a gradient are left alone. On a GPU nothing
+  /// waits. `loss` (f32 []): where it is not finite, the step is skipped as for such a norm.
+  StepResult step(float learning_rate, float max_grad_norm = 0, const Tensor* loss = nullptr);
 
-  /// Updates so far; skipped ones do not count.
-  int64_t steps() const { return steps_; }
+  /// Updates so far; skipped ones do not count. Waits for the last of them.
+  int64_t steps() const;
   const AdamWOptions& options() const { return options_; }
 
   /// Everything a checkpoint needs: "step" (i64 [1]), and NAME.exp_avg, NAME.exp_avg_sq and (where the value is
@@ -52,7 +65,7 @@ class AdamW {
 
   ParamStore& parameters_;
   AdamWOptions options_;
-  int64_t steps_ = 0;
+  Tensor steps_;  // i64 [1], on the parameters' device once a step was made
   std::unordered_map<const Parameter*, Moments> moments_;
 };
 

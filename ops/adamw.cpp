@@ -1,16 +1,24 @@
 #include "adamw.h"
 
-#include <cmath>
-
 #include "../runtime/check.h"
 #include "cpu/adamw.h"
+#include "cuda/adamw.h"
 #include "dispatch.h"
 
 namespace tenon::ops {
 
 void adamw_step(std::span<AdamWTensor> tensors, const AdamWStep& step) {
   if (tensors.empty()) return;
-  check(step.step >= 1, "adamw_step: steps count from 1, got {}", step.step);
+  check_same_device("adamw_step", {{"master", tensors[0].master}, {"step", step.step}});
+  check_dtype("adamw_step", {"step", step.step}, DType::i64);
+  check_shape("adamw_step", {"step", step.step}, {1});
+  if (step.grad_norm.defined()) {
+    check_same_device("adamw_step", {{"master", tensors[0].master}, {"grad_norm", step.grad_norm}});
+    check_dtype("adamw_step", {"grad_norm", step.grad_norm}, DType::f32);
+    check_shape("adamw_step", {"grad_norm", step.grad_norm}, {});
+  }
+  check(step.max_grad_norm >= 0 && (step.max_grad_norm == 0 || step.grad_norm.defined()),
+        "adamw_step: max_grad_norm {} must not be negative, and needs a grad_norm", step.max_grad_norm);
   for (size_t i = 0; i < tensors.size(); ++i) {
     const AdamWTensor& t = tensors[i];
     const auto check_one = [&](const char* name, const Tensor& x, DType dtype) {
@@ -26,21 +34,22 @@ void adamw_step(std::span<AdamWTensor> tensors, const AdamWStep& step) {
     check_one("exp_avg_sq", t.exp_avg_sq, DType::f32);
     if (t.value.defined()) check_one("value", t.value, DType::bf16);
   }
-  on_device("adamw_step", tensors[0].master.device(), [&] { cpu::adamw_step(tensors, step); });
+  on_device("adamw_step", tensors[0].master.device(), cpu::adamw_step, cuda::adamw_step, tensors, step);
   for (AdamWTensor& t : tensors)
     for (Tensor* written : {&t.master, &t.exp_avg, &t.exp_avg_sq, &t.value}) written->bump_version();
+  Tensor(step.step).bump_version();
 }
 
-double global_norm(std::span<const Tensor> tensors) {
-  if (tensors.empty()) return 0;
+Tensor global_norm(std::span<const Tensor> tensors) {
+  check(!tensors.empty(), "global_norm: there are no tensors");
   for (const Tensor& t : tensors) {
     check_same_device("global_norm", {{"the first tensor", tensors[0]}, {"a tensor", t}});
     check_dtype("global_norm", {"a tensor", t}, DType::f32);
     check(t.is_contiguous(), "global_norm: a tensor {} is not contiguous", t.shape());
   }
-  double sum = 0;
-  on_device("global_norm", tensors[0].device(), [&] { sum = cpu::sum_of_squares(tensors); });
-  return std::sqrt(sum);
+  Tensor norm = Tensor::empty({}, DType::f32, tensors[0].device());
+  on_device("global_norm", norm.device(), cpu::global_norm, cuda::global_norm, tensors, norm);
+  return norm;
 }
 
 }  // namespace tenon::ops

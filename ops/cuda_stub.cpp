@@ -1,6 +1,7 @@
 // The build without CUDA: kernels that are never called there, since no tensor is on a GPU.
 #include "../runtime/check.h"
 #include "cuda/activations.h"
+#include "cuda/adamw.h"
 #include "cuda/cast.h"
 #include "cuda/elementwise.h"
 #include "cuda/indexing.h"
@@ -22,6 +23,7 @@ namespace {
 // clang-format off: one line a kernel
 void activation(Activation, const Tensor&, Tensor&) { refuse(); }
 void activation_backward(Activation, const Tensor&, const Tensor&, Tensor&) { refuse(); }
+void adamw_step(std::span<AdamWTensor>, const AdamWStep&) { refuse(); }
 void add_into(Tensor&, const Tensor&, float) { refuse(); }
 void add_scaled_into(Tensor&, const Tensor&, const Tensor&) { refuse(); }
 void binary(Binary, const Tensor&, const Tensor&, Tensor&) { refuse(); }
@@ -29,6 +31,7 @@ void convert(const Tensor&, Tensor&) { refuse(); }
 void fill(Tensor&, float) { refuse(); }
 void gather(const Tensor&, const Tensor&, Tensor&) { refuse(); }
 void gather_rows(const Tensor&, const Tensor&, Tensor&) { refuse(); }
+void global_norm(std::span<const Tensor>, Tensor&) { refuse(); }
 void linear(Tensor&, const Tensor&, const Tensor&, const Tensor*, const PackedWeight*) { refuse(); }
 void linear_backward_bias(Tensor&, const Tensor&) { refuse(); }
 void linear_backward_input(Tensor&, float, const Tensor&, const Tensor&, const PackedWeight*) { refuse(); }

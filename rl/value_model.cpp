@@ -50,7 +50,7 @@ double ValueModel::step(int64_t step) {
   const StepResult result =
       optimizer_.step(static_cast<float>(schedule_.at(step)), static_cast<float>(options_.max_grad_norm));
   model_.params().zero_grad();
-  return result.grad_norm;
+  return result.grad_norm();
 }
 
 void ValueModel::save(const std::string& dir) const {

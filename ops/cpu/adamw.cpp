@@ -1,5 +1,6 @@
 #include "adamw.h"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -55,10 +56,17 @@ TENON_CLONES double squares(const float* x, int64_t n) {
 }  // namespace
 
 void adamw_step(std::span<AdamWTensor> tensors, const AdamWStep& step) {
+  Tensor counter = step.step;
+  double clip = 1;
+  if (step.grad_norm.defined()) {
+    const double norm = *step.grad_norm.data<float>();
+    if (!std::isfinite(norm)) return;
+    if (step.max_grad_norm > 0) clip = std::min(1.0, step.max_grad_norm / (norm + 1e-6));
+  }
   const auto all = pieces(tensors.size(), [&](size_t i) { return tensors[i].master.numel(); });
-  const double steps = static_cast<double>(step.step);
+  const double steps = static_cast<double>(++*counter.data<int64_t>());
   Constants shared{};
-  shared.grad_scale = step.grad_scale;
+  shared.grad_scale = static_cast<float>(clip);
   shared.beta1 = step.beta1;
   shared.beta2 = step.beta2;
   shared.rate = static_cast<float>(step.learning_rate / (1 - std::pow(static_cast<double>(step.beta1), steps)));
@@ -83,7 +91,7 @@ void adamw_step(std::span<AdamWTensor> tensors, const AdamWStep& step) {
   });
 }
 
-double sum_of_squares(std::span<const Tensor> tensors) {
+void global_norm(std::span<const Tensor> tensors, Tensor& norm) {
   const auto all = pieces(tensors.size(), [&](size_t i) { return tensors[i].numel(); });
   std::vector<double> partial(all.size());
   parallel_for(static_cast<int64_t>(all.size()), 1, [&](int64_t begin, int64_t end) {
@@ -92,7 +100,7 @@ double sum_of_squares(std::span<const Tensor> tensors) {
   });
   double sum = 0;
   for (double part : partial) sum += part;
-  return sum;
+  *norm.data<float>() = static_cast<float>(std::sqrt(sum));
 }
 
 }  // namespace tenon::ops::cpu

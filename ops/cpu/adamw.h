@@ -8,6 +8,6 @@
 namespace tenon::ops::cpu {
 
 void adamw_step(std::span<AdamWTensor> tensors, const AdamWStep& step);
-double sum_of_squares(std::span<const Tensor> tensors);
+void global_norm(std::span<const Tensor> tensors, Tensor& norm);
 
 }  // namespace tenon::ops::cpu

@@ -129,7 +129,7 @@ TEST(AdamW, ClipsByTheGlobalNormLikePyTorch) {
     ops::copy_into(b.grad(), o.tensor("b", DType::f32));
     AdamW optimizer(store, {.beta1 = 0});  // the first moment is then the clipped gradient itself
     const StepResult r = optimizer.step(0, static_cast<float>(o.number("max_norm")));
-    EXPECT_NEAR(r.grad_norm, o["norm"][0], 1e-5 * o["norm"][0]);
+    EXPECT_NEAR(r.grad_norm(), o["norm"][0], 1e-5 * o["norm"][0]);
     const auto clipped = o["clipped_a"];
     for (const auto& [state_name, tensor] : optimizer.state()) {
       if (state_name != "a.exp_avg") continue;
@@ -145,7 +145,7 @@ TEST(AdamW, SkipsAGradientThatIsNotFinite) {
   for (float bad : {INFINITY, NAN}) {
     set_grad(p, {1, bad});
     const StepResult r = optimizer.step(0.1f, 1);
-    EXPECT_TRUE(r.skipped);
+    EXPECT_TRUE(r.skipped());
     EXPECT_EQ(p.value().to_vector<float>(), (std::vector<float>{0, 0}));
     EXPECT_EQ(optimizer.steps(), 0);
   }

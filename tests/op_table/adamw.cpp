@@ -8,7 +8,7 @@ namespace tenon::testing {
 namespace {
 
 // The op's constants are f32: the reference uses the same numbers.
-constexpr float kRate = 1e-2f, kBeta1 = 0.9f, kBeta2 = 0.999f, kEps = 1e-8f, kDecay = 0.1f, kScale = 0.5f;
+constexpr float kRate = 1e-2f, kBeta1 = 0.9f, kBeta2 = 0.999f, kEps = 1e-8f, kDecay = 0.1f, kNorm = 5, kMaxNorm = 2;
 constexpr int64_t kStep = 3;
 
 double elements(const Problem& p) { return static_cast<double>(p[0]) * static_cast<double>(p[1]); }
@@ -40,27 +40,33 @@ OpCase adamw() {
                                  .exp_avg_sq = in["v"].select(0, i),
                                  .value = has_value ? in["value"].select(0, i) : Tensor(),
                                  .weight_decay = kDecay});
+            const Tensor updates = Tensor::full({1}, kStep - 1, DType::i64, in["p"].device());
             ops::adamw_step(tensors, {.learning_rate = kRate,
                                       .beta1 = kBeta1,
                                       .beta2 = kBeta2,
                                       .eps = kEps,
-                                      .step = kStep,
-                                      .grad_scale = kScale});
-            return Tensors{
-                {"p", in["p"]}, {"m", in["m"]}, {"v", in["v"]}, {"value", has_value ? in["value"] : in["p"]}};
+                                      .step = updates,
+                                      .grad_norm = Tensor::full({}, kNorm, DType::f32, in["p"].device()),
+                                      .max_grad_norm = kMaxNorm});
+            return Tensors{{"p", in["p"]},
+                           {"m", in["m"]},
+                           {"v", in["v"]},
+                           {"value", has_value ? in["value"] : in["p"]},
+                           {"updates", updates}};
           },
       .reference =
           [](const Arrays& in) {
             const double rate = kRate, beta1 = kBeta1, beta2 = kBeta2, decay = kDecay;
+            const double clip = kMaxNorm / (kNorm + 1e-6);
             Array p = in["p"], m = in["m"], v = in["v"];
             for (int64_t i = 0; i < p.numel(); ++i) {
-              const double g = double{kScale} * in["g"][i];
+              const double g = clip * in["g"][i];
               m[i] = beta1 * m[i] + (1 - beta1) * g;
               v[i] = beta2 * v[i] + (1 - beta2) * g * g;
               p[i] = p[i] * (1 - rate * decay) - rate * (m[i] / (1 - std::pow(beta1, kStep))) /
                                                      (std::sqrt(v[i] / (1 - std::pow(beta2, kStep))) + kEps);
             }
-            return Arrays{{"p", p}, {"m", m}, {"v", v}, {"value", p}};
+            return Arrays{{"p", p}, {"m", m}, {"v", v}, {"value", p}, {"updates", Array({1}, {kStep})}};
           },
       // A few f32 roundings; bf16 rounds the copy.
       .tolerance = {{DType::f32, 2e-7, 0}, {DType::bf16, 4e-3, 0}},
@@ -83,7 +89,7 @@ OpCase global_norm() {
           [](const Tensors& in) {
             std::vector<Tensor> tensors;
             for (int64_t i = 0; i < in.problem[0]; ++i) tensors.push_back(in["g"].select(0, i));
-            return Tensors{{"norm", Tensor::from({static_cast<float>(ops::global_norm(tensors))}, {})}};
+            return Tensors{{"norm", ops::global_norm(tensors)}};
           },
       .reference =
           [](const Arrays& in) {
