@@ -25,6 +25,16 @@ foreach(floor IN LISTS TENON_FLOORS)
   gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60 PROPERTIES LABELS ${floor} TIMEOUT 300 ENVIRONMENT GOMP_SPINCOUNT=1000)
 endforeach()
 
+# Models and trainers on the GPU of this machine; on an emulated one they run below.
+if(TENON_WITH_CUDA AND "rl" IN_LIST TENON_FLOORS)
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/cuda/*.cpp)
+  add_executable(tenon_tests_cuda ${sources})
+  tenon_private_options(tenon_tests_cuda)
+  tenon_link_floors(tenon_tests_cuda rl)
+  target_link_libraries(tenon_tests_cuda PRIVATE GTest::gtest_main tenon_test_paths)
+  gtest_discover_tests(tenon_tests_cuda DISCOVERY_MODE PRE_TEST PROPERTIES LABELS cuda TIMEOUT 300)
+endif()
+
 # The CUDA kernels without a GPU: CUDA's headers are enough.
 if(TENON_CUDA_INCLUDE AND TARGET tenon_op_table AND CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
   add_subdirectory(${PROJECT_SOURCE_DIR}/tests/cuda_emulation ${PROJECT_BINARY_DIR}/cuda_emulation)

@@ -124,11 +124,11 @@ void DistillTrainer::train() {
     std::vector<const TokenizedExample*> batch;
     for (size_t i = 0; i < chosen.size(); ++i) batch.push_back(sampled.empty() ? &examples_[chosen[i]] : &sampled[i]);
     const StepLoss step = distill_step(run, batch, chosen, on_policy ? 0 : options_.sft_weight);
-    Metrics metrics = {{"epoch", static_cast<double>((run.step() + 1) * batch_size) / static_cast<double>(rows)},
-                       {"divergence", step.divergence},
-                       {"on_policy", static_cast<double>(on_policy)}};
-    if (options_.sft_weight > 0 && !on_policy) metrics.emplace_back("cross_entropy", step.cross_entropy);
-    run.finish_step(step.loss, std::move(metrics));
+    const Metrics metrics = {{"epoch", static_cast<double>((run.step() + 1) * batch_size) / static_cast<double>(rows)},
+                             {"on_policy", static_cast<double>(on_policy)}};
+    DeviceMetrics sums = {{"divergence", step.divergence}};
+    if (options_.sft_weight > 0 && !on_policy) sums.emplace_back("cross_entropy", step.cross_entropy);
+    run.finish_step(step.loss, metrics, {.sums = sums});
   }
   run.finish();
 }
@@ -149,21 +149,20 @@ DistillTrainer::StepLoss DistillTrainer::distill_step(TrainingRun& run,
   for (auto [begin, end] : micro_batches(lengths, options_.tokens_per_micro_batch)) {
     const auto count = static_cast<size_t>(end - begin);
     const TokenBatch micro = pack_examples(std::span(batch).subspan(begin, count), model_.device());
-    const LearnedRows places = learned_rows(micro);
     const models::Forward f = model_.forward(micro.batch, forward_options(model_.config(), trainer_options(options_)));
-    const Var hidden = gather_rows(f.hidden, places.rows);
+    const Var hidden = micro.learned_of(f.hidden);
     const Tensor weight =
         Tensor::full({micro.learned}, 1.0f / static_cast<float>(learned), DType::f32, model_.device());
-    Var loss = divergence(hidden, micro, places, rows.subspan(begin, count), weight);
-    out.divergence += loss.value().item<float>();
+    Var loss = divergence(hidden, micro, rows.subspan(begin, count), weight);
+    out.divergence.add(loss.value());
     if (sft_weight > 0) {
-      const Var nll = cross_entropy(hidden, model_.head_weight(), places.targets, &weight);
-      out.cross_entropy += nll.value().item<float>();
+      const Var nll = cross_entropy(hidden, model_.head_weight(), micro.places.targets, &weight);
+      out.cross_entropy.add(nll.value());
       loss = add(loss, scale(nll, static_cast<float>(sft_weight)));
     }
     if (f.router_loss.defined())
       loss = add(loss, scale(f.router_loss, static_cast<float>(micro.tokens) / static_cast<float>(tokens)));
-    out.loss += loss.value().item<float>();
+    out.loss.add(loss.value());
     run.count_expert_load(f.expert_load);
     backward(loss);
   }
@@ -171,8 +170,8 @@ DistillTrainer::StepLoss DistillTrainer::distill_step(TrainingRun& run,
 }
 
 // Of the student's learned tokens from what the teacher, or its cache of these rows, says.
-Var DistillTrainer::divergence(const Var& hidden, const TokenBatch& micro, const LearnedRows& learned,
-                               std::span<const int64_t> rows, const Tensor& weight) {
+Var DistillTrainer::divergence(const Var& hidden, const TokenBatch& micro, std::span<const int64_t> rows,
+                               const Tensor& weight) {
   const ops::DivergenceOptions options{.beta = static_cast<float>(options_.beta),
                                        .temperature = static_cast<float>(options_.loss_temperature)};
   if (cache_)
@@ -180,12 +179,12 @@ Var DistillTrainer::divergence(const Var& hidden, const TokenBatch& micro, const
   if (options_.loss_top_k > 0)
     return top_k_distill_loss(
         hidden, model_.head_weight(),
-        top_logprobs_of(*teacher_, micro.batch, learned.rows, options_.loss_top_k, options_.loss_temperature), weight,
+        top_logprobs_of(*teacher_, micro.batch, micro.places.rows, options_.loss_top_k, options_.loss_temperature), weight,
         options);
   Tensor teacher_hidden;
   {
     NoGrad no_grad;
-    teacher_hidden = ops::gather_rows(teacher_->forward(micro.batch).hidden.value(), learned.rows);
+    teacher_hidden = ops::gather_rows(teacher_->forward(micro.batch).hidden.value(), micro.places.rows);
   }
   return distill_loss(hidden, model_.head_weight(), teacher_hidden, teacher_->head_weight(), weight, options);
 }

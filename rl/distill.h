@@ -107,7 +107,7 @@ class DistillTrainer : private Checkpointed {
   void save_state(TrainerState&) const override {}
   void load_state(const TrainerState&) override {}
   struct StepLoss {
-    double loss = 0, divergence = 0, cross_entropy = 0;
+    DeviceSum loss, divergence, cross_entropy;
   };
   DistillTrainer(models::Model& student, models::Model* teacher, ModelOptions folder, const Dataset& data,
                  DistillOptions options);
@@ -115,8 +115,7 @@ class DistillTrainer : private Checkpointed {
   void prepare_cache();
   StepLoss distill_step(TrainingRun& run, const std::vector<const TokenizedExample*>& batch,
                         std::span<const int64_t> rows, double sft_weight);
-  Var divergence(const Var& hidden, const TokenBatch& micro, const LearnedRows& learned, std::span<const int64_t> rows,
-                 const Tensor& weight);
+  Var divergence(const Var& hidden, const TokenBatch& micro, std::span<const int64_t> rows, const Tensor& weight);
   std::vector<TokenizedExample> sampled_completions(models::Model& model, const std::vector<int64_t>& rows,
                                                     int64_t step) const;
 

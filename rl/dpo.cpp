@@ -42,7 +42,7 @@ Tensor bits_of(const std::vector<double>& values) {
 }  // namespace
 
 struct DpoTrainer::StepResult {
-  double loss = 0;
+  DeviceSum loss;
   double pairs = 0, chosen_reward = 0, rejected_reward = 0, right = 0, chosen_logp = 0, rejected_logp = 0;
   double tokens = 0, entropy = 0;
 
@@ -129,10 +129,11 @@ void DpoTrainer::train() {
     Metrics metrics = step.metrics("");
     metrics.emplace_back("epoch",
                          static_cast<double>((run.step() + 1) * options_.train_batch_size) / static_cast<double>(rows));
-    run.finish_step(step.loss, std::move(metrics), [&](Metrics& after) {
-      if (!evaluated || (run.step() % options_.eval_steps != 0 && run.step() != run.total_steps())) return;
-      for (auto& metric : evaluate()) after.push_back(std::move(metric));
-    });
+    run.finish_step(step.loss, metrics, {.updated = [&](Metrics& after) {
+                      if (!evaluated || (run.step() % options_.eval_steps != 0 && run.step() != run.total_steps()))
+                        return;
+                      for (auto& metric : evaluate()) after.push_back(std::move(metric));
+                    }});
   }
   run.finish();
 }
@@ -140,7 +141,7 @@ void DpoTrainer::train() {
 Metrics DpoTrainer::evaluate() {
   const StepResult all = run_pairs(eval_, all_rows(eval_.tokens), nullptr);
   Metrics out = all.metrics("eval_");
-  out.insert(out.begin(), {"eval_loss", all.loss});
+  out.insert(out.begin(), {"eval_loss", all.loss.value()});
   return out;
 }
 
@@ -198,8 +199,11 @@ DpoTrainer::StepResult DpoTrainer::run_pairs(const Pairs& pairs, const std::vect
                       [d = slope.to(model_.device())](GradContext& g) { g.add(0, ops::mul(d, g.dy())); });
     if (f.router_loss.defined())
       loss = add(loss, scale(f.router_loss, static_cast<float>(micro.tokens) / static_cast<float>(tokens)));
-    out.loss += run ? static_cast<double>(loss.value().item<float>()) : value;
-    if (!run) continue;
+    if (!run) {
+      out.loss.add(value);
+      continue;
+    }
+    out.loss.add(loss.value());
     run->count_tokens(micro.tokens);
     run->count_expert_load(f.expert_load);
     backward(loss);

@@ -26,7 +26,7 @@ int64_t bits_of(double value) { return std::bit_cast<int64_t>(value); }
 }  // namespace
 
 struct GrpoTrainer::StepResult {
-  double loss = 0;
+  DeviceSum loss;
   GrpoLossSums sums;
 };
 
@@ -75,7 +75,7 @@ void GrpoTrainer::train() {
     adapt_entropy_coef(step);
     add_update_metrics(metrics, step, first);
     if (++rollout_->minibatches_done == steps_per_rollout) rollout_.reset();
-    run.finish_step(step.loss, std::move(metrics), [&](Metrics&) { sync_reference(run.step()); });
+    run.finish_step(step.loss, metrics, {.updated = [&](Metrics&) { sync_reference(run.step()); }});
   }
   run.finish();
 }
@@ -114,7 +114,7 @@ GrpoTrainer::StepResult GrpoTrainer::update(TrainingRun& run) {
     Var value = completion_loss(hidden, micro.targets, loss);
     if (f.router_loss.defined())
       value = add(value, tenon::scale(f.router_loss, static_cast<float>(micro.tokens) / static_cast<float>(tokens)));
-    result.loss += value.value().item<float>();
+    result.loss.add(value.value());
     result.sums.add(loss.sums());
     run.count_tokens(micro.tokens);
     run.count_expert_load(f.expert_load);
@@ -195,7 +195,7 @@ void GrpoTrainer::add_update_metrics(Metrics& metrics, const StepResult& step, b
   const double completions = std::max(1.0, s.completions);
   metrics.emplace_back("entropy", s.entropy / tokens);
   if (options_.has_entropy_bonus())
-    metrics.insert(metrics.end(), {{"policy_loss", step.loss + s.entropy_bonus}, {"entropy_coef", entropy_coef_}});
+    metrics.insert(metrics.end(), {{"policy_loss", step.loss.value() + s.entropy_bonus}, {"entropy_coef", entropy_coef_}});
   if (options_.keeps_reference() && !options_.kl_in_reward)
     metrics.emplace_back("kl", s.kl / std::max(1.0, s.kl_units));
   if (options_.loss_type == GrpoLossType::cispo) {

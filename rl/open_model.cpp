@@ -1,9 +1,9 @@
 #include "open_model.h"
 
-#include <algorithm>
 #include <cstring>
 
 #include "../models/lora.h"
+#include "../ops/cast.h"
 #include "../runtime/check.h"
 
 namespace tenon::rl {
@@ -54,10 +54,8 @@ models::Model open_model(const ModelOptions& options, bool mtp) {
     return kLayerPrefix + std::to_string(options.layers[layer]) + name.substr(end);
   };
   for (const auto& p : model.params().all()) p->assign(whole.params().at(source_of(p->name())).master());
-  for (const auto& [name, buffer] : model.params().buffers()) {
-    const Tensor& from = whole.params().buffer(source_of(name));
-    std::copy_n(from.data<float>(), from.numel(), buffer->data<float>());  // routing biases
-  }
+  for (const auto& [name, buffer] : model.params().buffers())  // routing biases
+    ops::copy_into(*buffer, whole.params().buffer(source_of(name)));
   for (const auto& [name, bytes] : whole.files()) model.set_file(name, bytes);
   return model;
 }

@@ -139,7 +139,7 @@ void PpoTrainer::train() {
       values_->skip();
     }
     if (++rollout_->minibatches_done == steps_per_rollout) rollout_.reset();
-    run.finish_step(loss, std::move(metrics));
+    run.finish_step(loss, metrics);
   }
   run.finish();
 }

@@ -65,11 +65,12 @@ void PretrainTrainer::train() {
     for (int64_t row : order.take(run.step() * options_.train_batch_size, options_.train_batch_size))
       batch.push_back(&sequences_[row]);
     const SupervisedLoss step = supervised_step(model_, run, common, batch);
-    Metrics metrics = {
+    const Metrics metrics = {
         {"epoch", static_cast<double>((run.step() + 1) * options_.train_batch_size) / static_cast<double>(rows)}};
-    if (model_.config().is_moe()) metrics.emplace_back("load_balancing_loss", step.load_balancing);
-    if (common.mtp_loss_weight > 0) metrics.emplace_back("mtp_loss", step.mtp);
-    run.finish_step(step.loss, std::move(metrics));
+    DeviceMetrics sums;
+    if (model_.config().is_moe()) sums.emplace_back("load_balancing_loss", step.load_balancing);
+    if (common.mtp_loss_weight > 0) sums.emplace_back("mtp_loss", step.mtp);
+    run.finish_step(step.loss, metrics, {.sums = sums});
   }
   run.finish();
 }

@@ -16,7 +16,7 @@
 namespace tenon::rl {
 
 struct RewardModelTrainer::StepResult {
-  double loss = 0;
+  DeviceSum loss;
   double pairs = 0, right = 0, margin = 0, sum = 0;
   double least = std::numeric_limits<double>::infinity(), most = -std::numeric_limits<double>::infinity();
 
@@ -86,10 +86,11 @@ void RewardModelTrainer::train() {
     Metrics metrics = step.metrics("");
     metrics.emplace_back("epoch",
                          static_cast<double>((run.step() + 1) * options_.train_batch_size) / static_cast<double>(rows));
-    run.finish_step(step.loss, std::move(metrics), [&](Metrics& after) {
-      if (!evaluated || (run.step() % options_.eval_steps != 0 && run.step() != run.total_steps())) return;
-      for (auto& metric : evaluate()) after.push_back(std::move(metric));
-    });
+    run.finish_step(step.loss, metrics, {.updated = [&](Metrics& after) {
+                      if (!evaluated || (run.step() % options_.eval_steps != 0 && run.step() != run.total_steps()))
+                        return;
+                      for (auto& metric : evaluate()) after.push_back(std::move(metric));
+                    }});
   }
   run.finish();
 }
@@ -99,7 +100,7 @@ Metrics RewardModelTrainer::evaluate() {
   std::iota(rows.begin(), rows.end(), int64_t{0});
   const StepResult all = run_pairs(eval_, rows, nullptr);
   Metrics out = all.metrics("eval_");
-  out.insert(out.begin(), {"eval_loss", all.loss});
+  out.insert(out.begin(), {"eval_loss", all.loss.value()});
   return out;
 }
 
@@ -144,7 +145,7 @@ RewardModelTrainer::StepResult RewardModelTrainer::run_pairs(const std::vector<T
       out.most = std::max({out.most, better, worse});
     }
     if (!run) {
-      out.loss += ranking.value;
+      out.loss.add(ranking.value);
       continue;
     }
     Var loss = record("ranking_loss", {scores},
@@ -154,7 +155,7 @@ RewardModelTrainer::StepResult RewardModelTrainer::run_pairs(const std::vector<T
                       });
     if (f.router_loss.defined())
       loss = add(loss, scale(f.router_loss, static_cast<float>(inputs) / static_cast<float>(tokens)));
-    out.loss += loss.value().item<float>();
+    out.loss.add(loss.value());
     run->count_tokens(inputs);
     run->count_expert_load(f.expert_load);
     backward(loss);

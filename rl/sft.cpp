@@ -69,14 +69,15 @@ void SftTrainer::train() {
     std::vector<const TokenizedExample*> batch;
     for (int64_t row : order.take(run.step() * options_.train_batch_size, options_.train_batch_size))
       batch.push_back(&examples_[row]);
-    Metrics metrics = {
+    const Metrics metrics = {
         {"epoch", static_cast<double>((run.step() + 1) * options_.train_batch_size) / static_cast<double>(rows)}};
     const SupervisedLoss step = supervised_step(model_, run, common, batch);
-    if (common.mtp_loss_weight > 0) metrics.emplace_back("mtp_loss", step.mtp);
-    run.finish_step(step.loss, std::move(metrics), [&](Metrics& after) {
-      if (evaluated && (run.step() % options_.eval_steps == 0 || run.step() == run.total_steps()))
-        after.emplace_back("eval_loss", evaluate());
-    });
+    DeviceMetrics sums;
+    if (common.mtp_loss_weight > 0) sums.emplace_back("mtp_loss", step.mtp);
+    run.finish_step(step.loss, metrics, {.sums = sums, .updated = [&](Metrics& after) {
+                      if (evaluated && (run.step() % options_.eval_steps == 0 || run.step() == run.total_steps()))
+                        after.emplace_back("eval_loss", evaluate());
+                    }});
   }
   run.finish();
 }

@@ -4,6 +4,7 @@
 
 #include "../autograd/arithmetic.h"
 #include "../autograd/head.h"
+#include "../autograd/indexing.h"
 #include "../models/text/chat_template.h"
 #include "../models/text/tokenizer.h"
 #include "../ops/indexing.h"
@@ -95,29 +96,28 @@ TokenizedExample tokenize_example(const Row& row, const models::Model& model, in
 
 TokenBatch pack_examples(std::span<const TokenizedExample* const> examples, Device device) {
   std::vector<std::span<const int32_t>> inputs;
-  std::vector<int32_t> targets;
+  std::vector<int32_t> targets, rows, learned;
   TokenBatch out;
   for (const TokenizedExample* e : examples) {
     inputs.emplace_back(e->tokens.data(), e->tokens.size() - 1);
-    for (size_t t = 1; t < e->tokens.size(); ++t) targets.push_back(e->learn[t] ? e->tokens[t] : -100);
+    for (size_t t = 1; t < e->tokens.size(); ++t) {
+      if (e->learn[t]) {
+        rows.push_back(static_cast<int32_t>(targets.size()));
+        learned.push_back(e->tokens[t]);
+      }
+      targets.push_back(e->learn[t] ? e->tokens[t] : -100);
+    }
     out.tokens += e->inputs();
     out.learned += e->learned();
   }
   out.batch = models::pack_sequences(std::span<const std::span<const int32_t>>(inputs), device);
   out.targets = Tensor::from_vector(targets).to(device);
+  out.places = {Tensor::from_vector(rows).to(device), Tensor::from_vector(learned).to(device)};
   return out;
 }
 
-LearnedRows learned_rows(const TokenBatch& batch) {
-  std::vector<int32_t> rows, targets;
-  const Tensor host = batch.targets.to(Device::cpu());
-  for (int64_t t = 0; t < host.numel(); ++t)
-    if (host.data<int32_t>()[t] != -100) {
-      rows.push_back(static_cast<int32_t>(t));
-      targets.push_back(host.data<int32_t>()[t]);
-    }
-  return {Tensor::from_vector(rows).to(batch.targets.device()),
-          Tensor::from_vector(targets).to(batch.targets.device())};
+Var TokenBatch::learned_of(const Var& hidden) const {
+  return learned == tokens ? hidden : gather_rows(hidden, places.rows);
 }
 
 SupervisedLoss supervised_step(models::Model& model, TrainingRun& run, const TrainerOptions& options,
@@ -137,17 +137,17 @@ SupervisedLoss supervised_step(models::Model& model, TrainingRun& run, const Tra
           Tensor::full({targets.numel()}, 1.0f / static_cast<float>(learned), DType::f32, model.device());
       return cross_entropy(hidden, model.head_weight(), targets, &weight);
     };
-    Var loss = mean_over_learned(f.hidden, micro.targets);
+    Var loss = mean_over_learned(micro.learned_of(f.hidden), micro.places.targets);
     for (const models::MtpOut& further : f.mtp) {
       const Var one = mean_over_learned(further.hidden, ops::gather_rows(micro.targets, further.target_rows));
       const double depths = static_cast<double>(model.config().num_mtp_layers);
       loss = add(loss, scale(one, static_cast<float>(options.mtp_loss_weight / depths)));
-      out.mtp += one.value().item<float>() / depths;
+      out.mtp.add(one.value(), 1 / depths);
     }
     const double share = static_cast<double>(micro.tokens) / static_cast<double>(tokens);
     if (f.router_loss.defined()) loss = add(loss, scale(f.router_loss, static_cast<float>(share)));
-    if (f.load_balancing.defined()) out.load_balancing += share * f.load_balancing.value().item<float>();
-    out.loss += loss.value().item<float>();
+    if (f.load_balancing.defined()) out.load_balancing.add(f.load_balancing.value(), share);
+    out.loss.add(loss.value());
     run.count_expert_load(f.expert_load);
     backward(loss);
   }
@@ -157,15 +157,16 @@ SupervisedLoss supervised_step(models::Model& model, TrainingRun& run, const Tra
 double supervised_loss(models::Model& model, std::span<const TokenizedExample* const> examples,
                        int64_t tokens_per_micro_batch) {
   NoGrad no_grad;
-  double sum = 0, learned = 0;
+  DeviceSum sum;
+  double learned = 0;
   for (auto [begin, end] : micro_batches(input_lengths(examples), tokens_per_micro_batch)) {
     const TokenBatch micro = pack_examples(examples.subspan(begin, end - begin), model.device());
     const models::Forward f = model.forward(micro.batch);
-    const Var loss = cross_entropy(f.hidden, model.head_weight(), micro.targets);
-    sum += static_cast<double>(loss.value().item<float>()) * static_cast<double>(micro.learned);
+    const Var loss = cross_entropy(micro.learned_of(f.hidden), model.head_weight(), micro.places.targets);
+    sum.add(loss.value(), static_cast<double>(micro.learned));
     learned += static_cast<double>(micro.learned);
   }
-  return sum / learned;
+  return sum.value() / learned;
 }
 
 }  // namespace tenon::rl

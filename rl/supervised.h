@@ -8,6 +8,7 @@
 
 #include "../models/model.h"
 #include "datasets.h"
+#include "device_sum.h"
 
 namespace tenon::rl {
 
@@ -35,25 +36,28 @@ int32_t end_token(const models::Model& model);
 /// The model's tokenizer; Error where it has none.
 const text::Tokenizer& tokenizer_of(const models::Model& model);
 
-/// Inputs and targets of some examples, packed without padding.
-struct TokenBatch {
-  models::Batch batch;
-  Tensor targets;  // i32 [tokens]; -100 where nothing is learned
-  int64_t tokens = 0;
-  int64_t learned = 0;
-};
-TokenBatch pack_examples(std::span<const TokenizedExample* const> examples, Device device);
-
 /// Rows of the hidden states whose next token is learned (i32), and those tokens.
 struct LearnedRows {
   Tensor rows, targets;
 };
-LearnedRows learned_rows(const TokenBatch& batch);
+
+/// Inputs and targets of some examples, packed without padding.
+struct TokenBatch {
+  models::Batch batch;
+  Tensor targets;  // i32 [tokens]; -100 where nothing is learned
+  LearnedRows places;
+  int64_t tokens = 0;
+  int64_t learned = 0;
+
+  /// The hidden states that the head is asked about.
+  Var learned_of(const Var& hidden) const;
+};
+TokenBatch pack_examples(std::span<const TokenizedExample* const> examples, Device device);
 
 struct SupervisedLoss {
-  double loss = 0;            // with the router's and that of further tokens
-  double load_balancing = 0;  // mean over tokens, without its coefficient; 0 for dense models
-  double mtp = 0;             // of further tokens: mean over depths, without its weight
+  DeviceSum loss;            // with the router's and that of further tokens
+  DeviceSum load_balancing;  // mean over tokens, without its coefficient; 0 for dense models
+  DeviceSum mtp;             // of further tokens: mean over depths, without its weight
 };
 
 /// Forward and backward of one optimizer step: the mean of -log p over the learned tokens of all examples, in

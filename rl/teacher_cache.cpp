@@ -148,7 +148,7 @@ void TeacherCache::write_shard(size_t shard, models::Model& teacher, int64_t tok
   for (const auto& [begin, end] : micro_batches(lengths, tokens_per_micro_batch)) {
     check(!control.stop || !control.stop->load(), "interrupted");
     const TokenBatch batch = pack_examples(std::span(rows).subspan(begin, end - begin), teacher.device());
-    columns.append(top_logprobs_of(teacher, batch.batch, learned_rows(batch).rows, key_.top_k, key_.temperature));
+    columns.append(top_logprobs_of(teacher, batch.batch, batch.places.rows, key_.top_k, key_.temperature));
     if (control.progress) control.progress->update(shards_[shard].begin + static_cast<int64_t>(end));
   }
   save_safetensors(shard_path(shard), columns.tensors(key_.top_k, teacher.config().vocab_size <= kShortIds));

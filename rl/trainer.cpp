@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "../ops/cast.h"
+#include "../ops/indexing.h"
 #include "../runtime/check.h"
 #include "../runtime/files.h"
 #include "../runtime/json.h"
@@ -118,48 +119,61 @@ TrainingRun::~TrainingRun() = default;
 
 bool TrainingRun::next() {
   if (step_ >= total_steps_ || stopped()) return false;
-  begun_ = std::chrono::steady_clock::now();
-  step_tokens_ = 0;
+  if (unread_.empty()) {  // else the time is that of several steps
+    begun_ = std::chrono::steady_clock::now();
+    step_tokens_ = 0;
+  }
+  loads_.clear();
   expert_load_.clear();
   return true;
 }
 
-void TrainingRun::finish_step(double loss, Metrics metrics, const std::function<void(Metrics&)>& updated) {
+void TrainingRun::finish_step(const DeviceSum& loss, Metrics metrics, const StepEnd& end) {
   const double rate = learning_rate();
-  StepResult result{.grad_norm = NAN, .skipped = true};
   double optimizer_time = 0;
   {
     Timed timed(optimizer_time);
-    if (std::isfinite(loss))
-      result = optimizer_.step(static_cast<float>(rate), static_cast<float>(options_.max_grad_norm));
+    const Tensor guard = loss.on(model_.device());
+    unread_.push_back(
+        optimizer_.step(static_cast<float>(rate), static_cast<float>(options_.max_grad_norm), &guard));
     model_.params().zero_grad();
   }
-  if (!result.skipped && options_.router_bias_update_speed > 0) update_router_bias();
+  const bool moves_bias = options_.router_bias_update_speed > 0;
+  if (moves_bias) {
+    read_expert_load();
+    if (!unread_.back().skipped()) update_router_bias();
+  }
 
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun_).count();
   ++step_;
+  const bool due = step_ % options_.logging_steps == 0 || step_ == total_steps_;
+  const bool saved = options_.save_steps > 0 && step_ % options_.save_steps == 0;
+  const StepResult last = unread_.back();
+  const auto steps = static_cast<double>(unread_.size());
+  if (due || saved || model_.device().is_cpu()) read_results();
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun_).count();
   const size_t before = metrics.size();
-  if (updated) updated(metrics);
-  const bool measured = metrics.size() > before;
-  num_tokens_ += step_tokens_;
-  skipped_ += result.skipped;
-  skipped_in_a_row_ = result.skipped ? skipped_in_a_row_ + 1 : 0;
-
-  Metrics all = {{"loss", loss}, {"grad_norm", result.grad_norm}, {"learning_rate", rate}};
-  all.insert(all.end(), metrics.begin(), metrics.end());
-  add_load_metrics(all);
-  all.emplace_back("num_tokens", static_cast<double>(num_tokens_));
-  all.emplace_back("skipped_steps", static_cast<double>(skipped_));
-  all.emplace_back("optimizer_time", optimizer_time);
-  all.emplace_back("step_time", seconds);
-  all.emplace_back("tokens_per_second", static_cast<double>(step_tokens_) / std::max(seconds, 1e-9));
-  if (metrics_ && (step_ % options_.logging_steps == 0 || step_ == total_steps_ || measured))
-    metrics_->log(step_, all, {{"expert_load", expert_load_}});
-  if (control_.progress) {
-    if (result.skipped)
-      control_.progress->message(fmt::format("step {}: {} is not finite, the step is skipped", step_,
-                                             std::isfinite(loss) ? "the gradient" : "the loss"));
-    control_.progress->update(step_, all);
+  if (end.updated) end.updated(metrics);
+  const bool logged = due || metrics.size() > before;
+  if (logged || model_.device().is_cpu()) {
+    read_results();
+    read_expert_load();
+    const double value = loss.value();
+    Metrics all = {{"loss", value}, {"grad_norm", last.grad_norm()}, {"learning_rate", rate}};
+    all.insert(all.end(), metrics.begin(), metrics.end());
+    for (const auto& [name, sum] : end.sums) all.emplace_back(name, sum.value());
+    add_load_metrics(all);
+    all.emplace_back("num_tokens", static_cast<double>(num_tokens_));
+    all.emplace_back("skipped_steps", static_cast<double>(skipped_));
+    all.emplace_back("optimizer_time", optimizer_time);
+    all.emplace_back("step_time", seconds / steps);
+    all.emplace_back("tokens_per_second", static_cast<double>(step_tokens_) / std::max(seconds, 1e-9));
+    if (metrics_ && logged) metrics_->log(step_, all, {{"expert_load", expert_load_}});
+    if (control_.progress) {
+      if (last.skipped())
+        control_.progress->message(fmt::format("step {}: {} is not finite, the step is skipped", step_,
+                                               std::isfinite(value) ? "the gradient" : "the loss"));
+      control_.progress->update(step_, all);
+    }
   }
   check(skipped_in_a_row_ <= options_.max_skipped_steps,
         "{}: {} steps in a row had a loss or gradient that is not finite (max_skipped_steps {}); the last checkpoint "
@@ -167,15 +181,30 @@ void TrainingRun::finish_step(double loss, Metrics metrics, const std::function<
         "learning_rate or max_grad_norm may help",
         kind_, skipped_in_a_row_, options_.max_skipped_steps);
   // Skipped steps in a row are not saved over the checkpoint from before them.
-  if (options_.save_steps > 0 && step_ % options_.save_steps == 0 && skipped_in_a_row_ == 0) save();
+  if (saved && skipped_in_a_row_ == 0) save();
 }
 
-void TrainingRun::count_expert_load(const std::vector<Tensor>& load) {
-  expert_load_.resize(std::max(expert_load_.size(), load.size()));
-  for (size_t layer = 0; layer < load.size(); ++layer) {
-    const Tensor host = load[layer].to(Device::cpu());
-    expert_load_[layer].resize(host.numel());
-    for (int64_t e = 0; e < host.numel(); ++e) expert_load_[layer][e] += host.data<int32_t>()[e];
+// Which of the steps since the last reading were skipped.
+void TrainingRun::read_results() {
+  for (const StepResult& result : std::exchange(unread_, {})) {
+    const bool skipped = result.skipped();
+    skipped_ += skipped;
+    skipped_in_a_row_ = skipped ? skipped_in_a_row_ + 1 : 0;
+  }
+}
+
+void TrainingRun::read_expert_load() {
+  std::vector<Tensor> parts;
+  for (const auto& micro : loads_) parts.insert(parts.end(), micro.begin(), micro.end());
+  if (parts.empty()) return;
+  const std::vector<int32_t> all = (parts.size() == 1 ? parts[0] : ops::concat(parts, 0)).to_vector<int32_t>();
+  size_t at = 0;
+  for (const auto& micro : std::exchange(loads_, {})) {
+    expert_load_.resize(std::max(expert_load_.size(), micro.size()));
+    for (size_t layer = 0; layer < micro.size(); ++layer) {
+      expert_load_[layer].resize(static_cast<size_t>(micro[layer].numel()));
+      for (int64_t& sum : expert_load_[layer]) sum += all[at++];
+    }
   }
 }
 
@@ -236,6 +265,7 @@ void TrainingRun::log_completions(const std::vector<LoggedCompletion>& completio
 }
 
 void TrainingRun::finish() {
+  read_results();
   if (folder_ && saved_step_ != step_ && skipped_in_a_row_ == 0) save();
   if (metrics_) metrics_->flush();
   if (folder_) write_report(folder_->path(), kind_);

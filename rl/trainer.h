@@ -26,12 +26,15 @@
 #include "../autograd/optimizer.h"
 #include "../autograd/schedule.h"
 #include "../models/model.h"
+#include "device_sum.h"
 #include "metrics.h"
 #include "progress.h"
 #include "run_folder.h"
 #include "settings.h"
 
 namespace tenon::rl {
+
+using DeviceMetrics = std::vector<std::pair<std::string, DeviceSum>>;
 
 /// Settings of the optimizer and the run, which every trainer's options have under the same names.
 struct TrainerOptions {
@@ -186,16 +189,25 @@ class TrainingRun {
   int64_t step() const { return step_; }
   int64_t total_steps() const { return total_steps_; }
   double learning_rate() const { return schedule_.at(step_); }
+  /// What finish_step does besides.
+  struct StepEnd {
+    DeviceMetrics sums = {};                           // metrics that are read where the step is logged
+    std::function<void(Metrics&)> updated = {};  // after the update, before log and checkpoint; may add to the metrics
+  };
   /// The backward of this step's loss is through. Updates the weights, or skips where loss or gradient is not finite;
-  /// logs; saves when it is time. `updated` runs after the update and before the step is logged and saved; it may add
-  /// what it measures of the new weights. Throws Error after max_skipped_steps skipped in a row.
-  void finish_step(double loss, Metrics metrics, const std::function<void(Metrics&)>& updated = {});
+  /// logs; saves when it is time. Waits for a GPU only at steps that are logged, saved, or move the routing bias.
+  /// Throws Error after max_skipped_steps skipped in a row.
+  void finish_step(const DeviceSum& loss, Metrics metrics, const StepEnd& end);
+  void finish_step(const DeviceSum& loss, Metrics metrics) { finish_step(loss, std::move(metrics), StepEnd()); }
   /// Logs what was measured before the first step, as step 0.
   void log_start(const Metrics& metrics);
   /// Tokens of the step, for num_tokens and tokens_per_second.
-  void count_tokens(int64_t tokens) { step_tokens_ += tokens; }
+  void count_tokens(int64_t tokens) {
+    step_tokens_ += tokens;
+    num_tokens_ += tokens;
+  }
   /// Loads of the experts of a micro-batch (Forward::expert_load), for the routing bias and the log.
-  void count_expert_load(const std::vector<Tensor>& load);
+  void count_expert_load(std::vector<Tensor> load) { loads_.push_back(std::move(load)); }
   /// Writes this step's completions where there is a run folder.
   void log_completions(const std::vector<LoggedCompletion>& completions);
   /// Saves unless the last step was saved; ends the progress; writes the report.
@@ -208,6 +220,8 @@ class TrainingRun {
  private:
   void resume();
   void save();
+  void read_results();
+  void read_expert_load();
   void update_router_bias();
   void add_load_metrics(Metrics& metrics) const;
 
@@ -221,9 +235,11 @@ class TrainingRun {
   AdamW optimizer_;
   std::optional<RunFolder> folder_;
   std::optional<MetricsWriter> metrics_;
-  std::vector<std::vector<int64_t>> expert_load_;  // this step's, by MoE layer
+  std::vector<StepResult> unread_;                 // of the last steps, the one under way included
+  std::vector<std::vector<Tensor>> loads_;         // this step's, by micro-batch and MoE layer
+  std::vector<std::vector<int64_t>> expert_load_;  // their sums, once they are read
   int64_t step_ = 0, saved_step_ = -1;
-  int64_t step_tokens_ = 0, num_tokens_ = 0;
+  int64_t step_tokens_ = 0, num_tokens_ = 0;  // of the unread steps; of the run
   int64_t skipped_ = 0, skipped_in_a_row_ = 0;
   bool resumed_ = false;
   std::chrono::steady_clock::time_point begun_;

@@ -189,7 +189,7 @@ TEST_F(CachedTeacher, FillingGoesOnWhereItWasCutOff) {
   const std::vector<int64_t> rows = {20, 3};
   const std::vector<const TokenizedExample*> batch = {&examples[20], &examples[3]};
   const TokenBatch packed = pack_examples(batch, Device::cpu());
-  const auto top = top_logprobs_of(teacher, packed.batch, learned_rows(packed).rows, 4, 1);
+  const auto top = top_logprobs_of(teacher, packed.batch, packed.places.rows, 4, 1);
   const auto kept = cut.of(rows, Device::cpu());
   EXPECT_EQ(top.ids.to_vector<int32_t>(), kept.ids.to_vector<int32_t>());
   const auto p = top.logprob.to_vector<float>(), q = kept.logprob.to_vector<float>();

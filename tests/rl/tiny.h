@@ -30,6 +30,7 @@ struct TinyOptions {
   DType dtype = DType::f32;
   uint64_t seed = 1;
   double seq_aux_loss = 0;  // the model's own coefficient, with experts
+  Device device = Device::cpu();
 };
 
 inline models::Model tiny_model(const TinyOptions& o = {}) {
@@ -66,7 +67,7 @@ inline models::Model tiny_model(const TinyOptions& o = {}) {
     c.num_mtp_layers = o.mtp_layers;
   }
   models::Model model =
-      models::create(c, {.dtype = o.dtype, .seed = o.seed, .initializer = models::Initializer::fan_in});
+      models::create(c, {.device = o.device, .dtype = o.dtype, .seed = o.seed, .initializer = models::Initializer::fan_in});
   model.set_tokenizer(tiny_tokenizer());
   return model;
 }
