@@ -7,6 +7,7 @@
 #include "cuda/indexing.h"
 #include "cuda/linear.h"
 #include "cuda/matmul.h"
+#include "cuda/paged_attention.h"
 #include "cuda/reduce.h"
 #include "cuda/rms_norm.h"
 #include "cuda/rope.h"
@@ -39,6 +40,11 @@ void linear_backward_weight(Tensor&, const Tensor&, const Tensor&) { refuse(); }
 void log_softmax(const Tensor&, Tensor&) { refuse(); }
 void log_softmax_backward(const Tensor&, const Tensor&, Tensor&) { refuse(); }
 void matmul(Tensor&, const Tensor&, const Tensor&, bool, bool, float) { refuse(); }
+void paged_attention(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
+                     const AttentionOptions&, Tensor&) {
+  refuse();
+}
+void paged_write(const Tensor&, const Tensor&, const Tensor&, Tensor&, Tensor&) { refuse(); }
 void reduce(Reduction, const Tensor&, int64_t, int64_t, int64_t, Tensor&) { refuse(); }
 void rms_norm(const Tensor&, const Tensor&, float, Tensor&, Tensor&) { refuse(); }
 void rms_norm_backward(const Tensor&, const Tensor*, const Tensor&, const Tensor&, const Tensor&, Tensor&, Tensor*) {

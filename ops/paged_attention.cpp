@@ -2,6 +2,7 @@
 
 #include "../runtime/check.h"
 #include "cpu/attention.h"
+#include "cuda/paged_attention.h"
 #include "dispatch.h"
 #include "paged_arguments.h"
 
@@ -29,8 +30,8 @@ void paged_write(const Tensor& k, const Tensor& v, const Tensor& slots, Tensor& 
         "paged_write: k {} and v {} do not fit pages {} and {}", k.shape(), v.shape(), k_pages.shape(),
         v_pages.shape());
   const Tensor slot_list = checked_slots("paged_write", slots, k.dim(0), k_pages.dim(0));
-  on_device("paged_write", k.device(),
-            [&] { cpu::paged_write(k.contiguous(), v.contiguous(), slot_list, k_pages, v_pages); });
+  on_device("paged_write", k.device(), cpu::paged_write, cuda::paged_write, k.contiguous(), v.contiguous(), slot_list,
+            k_pages, v_pages);
   k_pages.bump_version();
   v_pages.bump_version();
 }
@@ -52,9 +53,8 @@ Tensor paged_attention(const Tensor& q, const Tensor& k_pages, const Tensor& v_p
   const PagedSequences s =
       checked_sequences("paged_attention", cu_q, kv_len, block_table, q.dim(0), k_pages.dim(0), options);
   Tensor out = Tensor::empty({q.dim(0), q.dim(1), v_pages.dim(3)}, q.dtype(), q.device());
-  on_device("paged_attention", q.device(), [&] {
-    cpu::paged_attention(q.contiguous(), k_pages, v_pages, s.cu_q, s.kv_len, s.block_table, options, out);
-  });
+  on_device("paged_attention", q.device(), cpu::paged_attention, cuda::paged_attention, q.contiguous(), k_pages,
+            v_pages, s.cu_q, s.kv_len, s.block_table, options, out);
   return out;
 }
 

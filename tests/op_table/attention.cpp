@@ -129,32 +129,81 @@ OpCase packed() {
 
 int64_t blocks_of(const Problem& p) { return (p[1] + ops::kPageSize - 1) / ops::kPageSize; }
 
-// The places of the tokens of p[0] sequences of p[1] tokens in a cache, pages in falling order, with p[2] queries each.
-Arrays places(const Problem& p) {
+// Of sequence b of a problem {sequences, kv length, queries, ...}. Mixed: sequences have lengths that differ, and in
+// turn one query, p[2] or none.
+struct Extent {
+  int64_t length, queries;
+};
+Extent extent_of(const Problem& p, bool mixed, int64_t b) {
+  if (!mixed) return {p[1], p[2]};
+  return {std::max(p[2], p[1] - 37 * b), b % 3 == 0 ? 1 : b % 3 == 1 ? p[2] : 0};
+}
+
+int64_t queries_of(const Problem& p, bool mixed) {
+  int64_t sum = 0;
+  for (int64_t b = 0; b < p[0]; ++b) sum += extent_of(p, mixed, b).queries;
+  return sum;
+}
+
+// p[1] tokens of each sequence have their places in a cache, pages in falling order; pages with no key that is seen are
+// missing from the block table.
+Arrays places(const Problem& p, bool mixed, int64_t window) {
   const int64_t blocks = blocks_of(p);
   Array slots({p[0] * p[1]}, Kind::i32), table({p[0], blocks}, Kind::i32), cu_q({p[0] + 1}, Kind::i32),
       kv_len({p[0]}, Kind::i32);
   for (int64_t b = 0; b < p[0]; ++b) {
-    for (int64_t j = 0; j < blocks; ++j) table[b * blocks + j] = static_cast<double>((p[0] - b) * blocks - 1 - j);
-    for (int64_t t = 0; t < p[1]; ++t)
-      slots[b * p[1] + t] =
-          table[b * blocks + t / ops::kPageSize] * ops::kPageSize + static_cast<double>(t % ops::kPageSize);
-    cu_q[b + 1] = static_cast<double>((b + 1) * p[2]);
-    kv_len[b] = static_cast<double>(p[1]);
+    const auto [length, queries] = extent_of(p, mixed, b);
+    const int64_t first_seen = window > 0 ? std::max<int64_t>(0, length - queries + 1 - window) : 0;
+    for (int64_t t = 0; t < p[1]; ++t) {
+      const int64_t block = t / ops::kPageSize, page = (p[0] - b) * blocks - 1 - block;
+      const bool seen = block >= first_seen / ops::kPageSize && block * ops::kPageSize < length;
+      table[b * blocks + block] = seen ? static_cast<double>(page) : -1;
+      slots[b * p[1] + t] = static_cast<double>(page * ops::kPageSize + t % ops::kPageSize);
+    }
+    cu_q[b + 1] = cu_q[b] + static_cast<double>(queries);
+    kv_len[b] = static_cast<double>(length);
   }
   return Arrays{{"slots", slots}, {"block_table", table}, {"cu_q", cu_q}, {"kv_len", kv_len}};
 }
 
-// Problem {sequences, kv length, queries each, heads, kv heads, dim}: decoding.
+// Output of every query over the keys that it sees; `heads` query heads on the kv heads of k and v.
+Array attend_all(const Arrays& in, const Array& k, const Array& v, int64_t heads, bool mixed, int64_t window) {
+  const Problem& p = in.problem;
+  const int64_t group = heads / k.dim(1), dim = k.dim(2), value_dim = v.dim(2);
+  Array out({queries_of(p, mixed), heads, value_dim});
+  int64_t row = 0;
+  for (int64_t b = 0; b < p[0]; ++b) {
+    const auto [length, queries] = extent_of(p, mixed, b);
+    for (int64_t i = 0; i < queries; ++i)
+      for (int64_t h = 0; h < heads; ++h, ++row) {
+        const int64_t end = length - queries + i + 1, begin = window > 0 ? std::max<int64_t>(0, end - window) : 0;
+        attend(std::span(in["q"].values).subspan(row * dim, dim), k, v, b * p[1], begin, end, h / group,
+               1 / std::sqrt(static_cast<double>(dim)), std::span(out.values).subspan(row * value_dim, value_dim));
+      }
+  }
+  return out;
+}
+
+// Problem {sequences, kv length, queries each, heads, kv heads, dim, window, mixed}: decoding.
 OpCase paged() {
   return {
       .name = "paged_attention",
-      .shapes = {{1, 1, 1, 1, 1, 16}, {3, 100, 1, 6, 2, 32}, {2, 130, 40, 4, 4, 64}},
-      .bench_shape = {32, 512, 1, 9, 3, 64},
+      .shapes = {{1, 1, 1, 1, 1, 16, 0, 0},
+                 {3, 100, 1, 6, 2, 32, 0, 0},
+                 {2, 130, 40, 4, 4, 64, 0, 0},
+                 {2, 600, 1, 8, 1, 128, 0, 0},   // splits of the keys
+                 {2, 640, 1, 2, 2, 64, 300, 0},  // the window ends within a split
+                 {1, 64, 1, 40, 2, 16, 0, 0},    // a group larger than a tile
+                 {5, 257, 33, 6, 2, 96, 0, 1},   // queries of all kinds
+                 {4, 300, 70, 4, 1, 128, 100, 1},
+                 {3, 300, 2, 2, 1, 64, 0, 1},  // no more queries than sequences, but two in one
+                 {2, 70, 3, 3, 1, 20, 0, 1},   // a dim of no whole vectors
+                 {2, 130, 20, 2, 1, 160, 0, 1}},
+      .bench_shape = {32, 512, 1, 9, 3, 64, 0, 0},
       .inputs =
           [](Draw& draw, const Problem& p) {
-            Arrays in = places(p);
-            in.set("q", draw.normal({p[0] * p[2], p[3], p[5]}));
+            Arrays in = places(p, p[7] != 0, p[6]);
+            in.set("q", draw.normal({queries_of(p, p[7] != 0), p[3], p[5]}));
             in.set("k", draw.normal({p[0] * p[1], p[4], p[5]}));
             in.set("v", draw.normal({p[0] * p[1], p[4], p[5]}));
             return in;
@@ -167,22 +216,14 @@ OpCase paged() {
             Tensor v_pages = Tensor::like(k_pages);
             ops::paged_write(in["k"], in["v"], in["slots"], k_pages, v_pages);
             return Tensors{
-                {"out", ops::paged_attention(in["q"], k_pages, v_pages, in["cu_q"], in["kv_len"], in["block_table"],
-                                             {.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(p[5])))})}};
+                {"out", ops::paged_attention(
+                            in["q"], k_pages, v_pages, in["cu_q"], in["kv_len"], in["block_table"],
+                            {.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(p[5]))), .window = p[6]})}};
           },
       .reference =
           [](const Arrays& in) {
             const Problem& p = in.problem;
-            const int64_t group = p[3] / p[4], dim = p[5];
-            Array out({p[0] * p[2], p[3], dim});
-            for (int64_t b = 0; b < p[0]; ++b)
-              for (int64_t i = 0; i < p[2]; ++i)
-                for (int64_t h = 0; h < p[3]; ++h) {
-                  const int64_t at = ((b * p[2] + i) * p[3] + h) * dim;
-                  attend(std::span(in["q"].values).subspan(at, dim), in["k"], in["v"], b * p[1], 0, p[1] - p[2] + i + 1,
-                         h / group, 1 / std::sqrt(static_cast<double>(dim)), std::span(out.values).subspan(at, dim));
-                }
-            return Arrays{{"out", out}};
+            return Arrays{{"out", attend_all(in, in["k"], in["v"], p[3], p[7] != 0, p[6])}};
           },
       // As for attention.
       .tolerance = {{DType::f32, 4e-6, 0}, {DType::bf16, 4e-3, 0}},
@@ -193,16 +234,22 @@ OpCase paged() {
   };
 }
 
-// Problem {sequences, kv length, queries each, heads, dim, value dim}: decoding of latent attention.
+// Problem {sequences, kv length, queries each, heads, dim, value dim, mixed}: decoding of latent attention.
 OpCase latent() {
   return {
       .name = "latent_attention",
-      .shapes = {{1, 1, 1, 1, 16, 16}, {3, 100, 1, 6, 24, 16}, {2, 130, 40, 16, 40, 32}},
-      .bench_shape = {8, 1024, 1, 16, 576, 512},
+      .shapes = {{1, 1, 1, 1, 16, 16, 0},
+                 {3, 100, 1, 6, 24, 16, 0},
+                 {2, 130, 40, 16, 40, 32, 0},
+                 {2, 600, 1, 70, 64, 48, 0},  // splits of the keys, heads of several tiles
+                 {4, 150, 9, 8, 72, 64, 1},   // queries of all kinds
+                 {1, 90, 1, 4, 576, 512, 0},  // DeepSeek's
+                 {2, 70, 3, 3, 20, 14, 1}},   // dims of no whole vectors
+      .bench_shape = {8, 1024, 1, 16, 576, 512, 0},
       .inputs =
           [](Draw& draw, const Problem& p) {
-            Arrays in = places(p);
-            in.set("q", draw.normal({p[0] * p[2], p[3], p[4]}));
+            Arrays in = places(p, p[6] != 0, 0);
+            in.set("q", draw.normal({queries_of(p, p[6] != 0), p[3], p[4]}));
             in.set("rows", draw.normal({p[0] * p[1], p[4]}));
             return in;
           },
@@ -219,19 +266,11 @@ OpCase latent() {
       .reference =
           [](const Arrays& in) {
             const Problem& p = in.problem;
-            Array keys = in["rows"], values({p[0] * p[1], 1, p[5]}), out({p[0] * p[2], p[3], p[5]});
+            Array keys = in["rows"], values({p[0] * p[1], 1, p[5]});
             keys.shape = {p[0] * p[1], 1, p[4]};
             for (int64_t s = 0; s < p[0] * p[1]; ++s)
               for (int64_t c = 0; c < p[5]; ++c) values[s * p[5] + c] = keys[s * p[4] + c];
-            for (int64_t b = 0; b < p[0]; ++b)
-              for (int64_t i = 0; i < p[2]; ++i)
-                for (int64_t h = 0; h < p[3]; ++h) {
-                  const int64_t at = (b * p[2] + i) * p[3] + h;
-                  attend(std::span(in["q"].values).subspan(at * p[4], p[4]), keys, values, b * p[1], 0,
-                         p[1] - p[2] + i + 1, 0, 1 / std::sqrt(static_cast<double>(p[4])),
-                         std::span(out.values).subspan(at * p[5], p[5]));
-                }
-            return Arrays{{"out", out}};
+            return Arrays{{"out", attend_all(in, keys, values, p[3], p[6] != 0, 0)}};
           },
       // As for attention.
       .tolerance = {{DType::f32, 4e-6, 0}, {DType::bf16, 4e-3, 0}},

@@ -13,7 +13,6 @@ namespace {
 
 // Entries of the op table whose kernels are still to be written. Whoever writes one takes its name out.
 constexpr std::array kWithoutKernel = {"attention",
-                                       "paged_attention",
                                        "latent_attention",
                                        "distill_forward_kl",
                                        "distill_reverse_kl",
