@@ -4,6 +4,7 @@
 #include "cuda/adamw.h"
 #include "cuda/cast.h"
 #include "cuda/elementwise.h"
+#include "cuda/expert_plan.h"
 #include "cuda/indexing.h"
 #include "cuda/linear.h"
 #include "cuda/matmul.h"
@@ -11,6 +12,7 @@
 #include "cuda/reduce.h"
 #include "cuda/rms_norm.h"
 #include "cuda/rope.h"
+#include "cuda/routing.h"
 #include "cuda/softmax.h"
 #include "cuda/swiglu.h"
 
@@ -45,6 +47,9 @@ void paged_attention(const Tensor&, const Tensor&, const Tensor&, const Tensor&,
   refuse();
 }
 void paged_write(const Tensor&, const Tensor&, const Tensor&, Tensor&, Tensor&) { refuse(); }
+void permute(Tensor&, const Tensor&, const ExpertPlan&) { refuse(); }
+void permute_backward(Tensor&, const Tensor&, const ExpertPlan&) { refuse(); }
+void plan_experts(ExpertPlan&, const Tensor&) { refuse(); }
 void reduce(Reduction, const Tensor&, int64_t, int64_t, int64_t, Tensor&) { refuse(); }
 void rms_norm(const Tensor&, const Tensor&, float, Tensor&, Tensor&) { refuse(); }
 void rms_norm_backward(const Tensor&, const Tensor*, const Tensor&, const Tensor&, const Tensor&, Tensor&, Tensor*) {
@@ -52,6 +57,8 @@ void rms_norm_backward(const Tensor&, const Tensor*, const Tensor&, const Tensor
 }
 void rms_norm_residual(const Tensor&, const Tensor&, const Tensor&, float, Tensor&, Tensor&, Tensor&) { refuse(); }
 void rope(const Tensor&, const RopeTable&, const Tensor&, bool, bool, int64_t, Tensor&) { refuse(); }
+void route(Routing&, const Tensor&, const Tensor*, const RoutingOptions&, const Tensor*) { refuse(); }
+void route_backward(Tensor&, const Tensor&, const Routing&, const RoutingOptions&) { refuse(); }
 void scatter_add(Tensor&, const Tensor&, const Tensor&) { refuse(); }
 void scatter_add_rows(Tensor&, const Tensor&, const Tensor&) { refuse(); }
 void softmax(const Tensor&, Tensor&) { refuse(); }
@@ -59,6 +66,8 @@ void softmax_backward(const Tensor&, const Tensor&, Tensor&) { refuse(); }
 void swiglu(const Tensor&, const Tensor&, Tensor&) { refuse(); }
 void swiglu_backward(const Tensor&, const Tensor&, const Tensor&, Tensor&, Tensor&) { refuse(); }
 void unary(Unary, const Tensor&, Tensor&, float, float) { refuse(); }
+void unpermute(Tensor&, const Tensor&, const Tensor&, const ExpertPlan&) { refuse(); }
+void unpermute_backward(Tensor&, Tensor&, const Tensor&, const Tensor&, const Tensor&, const ExpertPlan&) { refuse(); }
 // clang-format on
 
 }  // namespace tenon::ops::cuda

@@ -4,6 +4,7 @@
 
 #include "../runtime/check.h"
 #include "cpu/expert_plan.h"
+#include "cuda/expert_plan.h"
 #include "dispatch.h"
 
 namespace tenon::ops {
@@ -29,6 +30,13 @@ void check_weights(const char* op, const Tensor& weights, const ExpertPlan& plan
   check_same_device(op, {{"weights", weights}, {"plan", plan.row_slot}});
 }
 
+// On a GPU 64 rows are what a tile of a product takes for a tensor core to be busy. Where most experts have less than
+// 16 rows, as in decoding, padding to 64 would only add rows to clear; 16 is the least that a tile has.
+int64_t default_block(const Tensor& experts, int64_t num_experts) {
+  if (experts.device().is_cpu()) return 1;
+  return experts.numel() <= 4 * num_experts ? 16 : 64;
+}
+
 }  // namespace
 
 ExpertPlan plan_experts(const Tensor& experts, int64_t num_experts, int64_t block) {
@@ -39,24 +47,25 @@ ExpertPlan plan_experts(const Tensor& experts, int64_t num_experts, int64_t bloc
   plan.tokens = experts.dim(0);
   plan.experts = num_experts;
   plan.top_k = experts.dim(1);
-  plan.block = block > 0 ? block : 1;
-  check(experts.numel() + num_experts * plan.block <= std::numeric_limits<int32_t>::max(),
+  plan.block = block > 0 ? block : default_block(experts, num_experts);
+  check(experts.numel() + (num_experts + 1) * plan.block <= std::numeric_limits<int32_t>::max(),
         "plan_experts: {} slots of experts {} are more than 32 bits count", experts.numel(), experts.shape());
-  on_device("plan_experts", experts.device(), [&] { cpu::plan_experts(plan, experts); });
+  on_device("plan_experts", experts.device(), cpu::plan_experts, cuda::plan_experts, plan, experts.contiguous());
   return plan;
 }
 
 Tensor permute(const Tensor& x, const ExpertPlan& plan) {
   check_tokens("permute", {"x", x}, plan);
   Tensor y = Tensor::empty({plan.rows, x.dim(1)}, x.dtype(), x.device());
-  on_device("permute", x.device(), [&] { cpu::permute(y, x, plan); });
+  on_device("permute", x.device(), cpu::permute, cuda::permute, y, x.contiguous(), plan);
   return y;
 }
 
 Tensor permute_backward(const Tensor& dxp, const ExpertPlan& plan) {
   check_sorted("permute_backward", {"dxp", dxp}, plan);
   Tensor dx = Tensor::empty({plan.tokens, dxp.dim(1)}, dxp.dtype(), dxp.device());
-  on_device("permute_backward", dxp.device(), [&] { cpu::permute_backward(dx, dxp, plan); });
+  on_device("permute_backward", dxp.device(), cpu::permute_backward, cuda::permute_backward, dx, dxp.contiguous(),
+            plan);
   return dx;
 }
 
@@ -64,7 +73,7 @@ Tensor unpermute(const Tensor& y, const Tensor& weights, const ExpertPlan& plan)
   check_sorted("unpermute", {"y", y}, plan);
   check_weights("unpermute", weights, plan);
   Tensor out = Tensor::empty({plan.tokens, y.dim(1)}, y.dtype(), y.device());
-  on_device("unpermute", y.device(), [&] { cpu::unpermute(out, y, weights, plan); });
+  on_device("unpermute", y.device(), cpu::unpermute, cuda::unpermute, out, y.contiguous(), weights.contiguous(), plan);
   return out;
 }
 
@@ -76,8 +85,8 @@ UnpermuteGrads unpermute_backward(const Tensor& dout, const Tensor& y, const Ten
         y.shape());
   check_same_dtype("unpermute_backward", {{"dout", dout}, {"y", y}});
   UnpermuteGrads grads{Tensor::like(y), Tensor::like(weights)};
-  on_device("unpermute_backward", y.device(),
-            [&] { cpu::unpermute_backward(grads.dy, grads.dweights, dout, y, weights, plan); });
+  on_device("unpermute_backward", y.device(), cpu::unpermute_backward, cuda::unpermute_backward, grads.dy,
+            grads.dweights, dout.contiguous(), y.contiguous(), weights.contiguous(), plan);
   return grads;
 }
 

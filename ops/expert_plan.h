@@ -3,6 +3,10 @@
 // A token t that goes to k experts has k slots t*k + j. Slots are ordered by expert, then by slot; each expert's
 // segment is padded to a multiple of `block` rows. Padding rows hold zeros in every result here and carry no gradient.
 // Experts without tokens have no rows.
+//
+// On a GPU the plan stays there, and nothing waits for it: `rows` is what any choice of experts can need at most,
+// tokens*k + min(experts, tokens*k)*(block - 1) rounded up to a multiple of the block, and rows behind the last segment
+// are padding too.
 #pragma once
 
 #include "../runtime/tensor.h"
@@ -12,15 +16,16 @@ namespace tenon::ops {
 struct ExpertPlan {
   int64_t tokens = 0, experts = 0, top_k = 0;
   int64_t block = 0;  // segments begin at multiples of it
-  int64_t rows = 0;   // of the sorted rows, padding included
+  int64_t rows = 0;   // of the sorted rows, padding included; on a GPU offsets[experts] may be less
   Tensor row_slot;    // i32 [rows]: t*k + j, -1 for padding
   Tensor slot_row;    // i32 [tokens*k]: where a slot's row stands
-  Tensor offsets;     // i32 [experts + 1]: padded starts of the segments
+  Tensor offsets;     // i32 [experts + 1]: padded starts of the segments, and where the last ends
   Tensor counts;      // i32 [experts]: rows of each, without padding
 };
 
 /// experts i32 `[tokens, k]`. block 0 takes what suits the device: the CPU's products take segments of any length and
-/// need no padding, so it is 1 there. Throws Error naming the first expert out of range.
+/// need no padding, so it is 1 there; on a GPU 64, or 16 where tokens*k <= 4*experts. Throws Error naming the first
+/// expert out of range; on a GPU the next wait for the device does.
 ExpertPlan plan_experts(const Tensor& experts, int64_t num_experts, int64_t block = 0);
 
 /// x `[tokens, dim]` -> `[rows, dim]`, f32 or bf16: each slot's row is a copy of its token's.

@@ -2,6 +2,7 @@
 
 #include "../runtime/check.h"
 #include "cpu/routing.h"
+#include "cuda/routing.h"
 #include "dispatch.h"
 
 namespace tenon::ops {
@@ -37,10 +38,9 @@ Routing route(const Tensor& logits, const Tensor* selection_bias, const RoutingO
   }
   Routing routing{Tensor::empty({tokens, options.top_k}, DType::f32, logits.device()),
                   Tensor::empty({tokens, options.top_k}, DType::i32, logits.device()), Tensor::like(logits)};
-  on_device("route", logits.device(), [&] {
-    if (forced_experts) cpu::check_forced_experts(*forced_experts, logits.dim(1));
-    cpu::route(routing, logits, selection_bias, options, forced_experts);
-  });
+  if (forced_experts && logits.device().is_cpu()) cpu::check_forced_experts(*forced_experts, logits.dim(1));
+  on_device("route", logits.device(), cpu::route, cuda::route, routing, logits.contiguous(), selection_bias, options,
+            forced_experts);
   return routing;
 }
 
@@ -49,7 +49,8 @@ Tensor route_backward(const Tensor& dweights, const Routing& routing, const Rout
   check_shape("route_backward", {"dweights", dweights}, routing.experts.shape());
   check_same_device("route_backward", {{"dweights", dweights}, {"scores", routing.scores}});
   Tensor dlogits = Tensor::like(routing.scores);
-  on_device("route_backward", dweights.device(), [&] { cpu::route_backward(dlogits, dweights, routing, options); });
+  on_device("route_backward", dweights.device(), cpu::route_backward, cuda::route_backward, dlogits,
+            dweights.contiguous(), routing, options);
   return dlogits;
 }
 

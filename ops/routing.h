@@ -33,7 +33,7 @@ struct Routing {
 
 /// logits f32 `[tokens, experts]`, selection_bias f32 `[experts]` or null, forced_experts i32 `[tokens, k]` or null.
 /// Throws Error for options that do not fit the number of experts and for forced experts out of range or chosen twice
-/// by a token (the first such token is named).
+/// by a token (the first such token is named; on a GPU by the next wait for the device).
 Routing route(const Tensor& logits, const Tensor* selection_bias, const RoutingOptions& options,
               const Tensor* forced_experts = nullptr);
 

@@ -46,6 +46,7 @@ void throw_reported_fault() {
   if (!record || !static_cast<volatile FaultRecord*>(record)->taken) return;
   const FaultRecord found = *record;
   *record = {};
+  if (found.bound == kNoBound) fail("{}: {} {} at place {}", found.op, found.what, found.value, found.place);
   fail("{}: {} {} at place {} is outside [0, {})", found.op, found.what, found.value, found.place, found.bound);
 }
 

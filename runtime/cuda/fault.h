@@ -20,6 +20,9 @@ struct FaultSlot {
   long long bound;
 };
 
+/// The bound of a slot whose `what` says all by itself: "route: one token is forced twice to expert 3 at place 5".
+inline constexpr long long kNoBound = -1;
+
 /// For the running op on its device: whether `what`, an index, say, is in [0, bound).
 FaultSlot fault_slot(const char* what, long long bound);
 

@@ -67,6 +67,7 @@ struct OpCase {
   std::function<void(Gradients&)> backward = {};  // none: not differentiable
   std::function<Arrays(const Arrays& in)> reference;
   std::vector<std::string> differentiable = {};  // outputs with an incoming gradient; empty: the first of the reference
+  std::vector<std::string> own_layout = {};      // outputs laid out as the device likes: `backward` alone reads them
   std::vector<Tolerance> tolerance;              // the dtypes to test, with the reason in a comment
   double small = 1e-2;                           // values below this are compared as if they were this large
   // Of one call: memory that must be moved (each operand once), `item` bytes a real element; and operations. For the
