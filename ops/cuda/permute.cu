@@ -40,34 +40,35 @@ __global__ void __launch_bounds__(kThreads)
 template <int kWidth, class T>
 __global__ void __launch_bounds__(kThreads) sum_slots_kernel(const T* y, const int32_t* slot_row, const float* weights,
                                                              int64_t tokens, int k, int64_t dim, T* out) {
-  const int64_t parts = (dim + 32 * kWidth - 1) / (32 * kWidth), item = warp_index();
-  const int64_t t = item / parts;
+  const int64_t t = warp_index();
   if (t >= tokens) return;
   const int lane = threadIdx.x % 32;
-  const int64_t column = ((item - t * parts) * 32 + lane) * kWidth;
+  const int64_t column = (int64_t{blockIdx.y} * 32 + lane) * kWidth;
   const bool inside = column < dim;
+  y += column;
+  constexpr int kRows = sizeof(T) == 2 ? kAhead : kAhead / 2;  // what fits into 32 registers
   float sum[kWidth] = {};
   for (int j0 = 0; j0 < k; j0 += 32) {
-    const int64_t slot = t * k + j0 + lane;
     int row = -1;
     float weight = 0;
     if (j0 + lane < k) {
+      const int64_t slot = t * k + j0 + lane;
       row = slot_row[slot];
-      weight = row < 0 ? 0 : weights ? weights[slot] : 1;
+      weight = weights ? weights[slot] : 1;
     }
-    for (int j = 0; j < min(32, k - j0); j += kAhead) {
-      Pack<T, kWidth> piece[kAhead];
-      float factor[kAhead];
+    for (int j = 0; j < min(32, k - j0); j += kRows) {
+      Pack<T, kWidth> piece[kRows];
 #pragma unroll
-      for (int i = 0; i < kAhead; ++i) {  // lanes behind the last slot have row -1
+      for (int i = 0; i < kRows; ++i) {  // lanes behind the last slot have row -1
         const int from = __shfl_sync(0xFFFFFFFFu, row, (j + i) & 31);
-        factor[i] = __shfl_sync(0xFFFFFFFFu, weight, (j + i) & 31);
-        piece[i] = inside && from >= 0 ? load<kWidth>(y + int64_t{from} * dim + column) : Pack<T, kWidth>{};
+        piece[i] = inside && from >= 0 ? load<kWidth>(y + from * dim) : Pack<T, kWidth>{};
       }
 #pragma unroll
-      for (int i = 0; i < kAhead; ++i)
+      for (int i = 0; i < kRows; ++i) {
+        const float factor = __shfl_sync(0xFFFFFFFFu, weight, (j + i) & 31);
 #pragma unroll
-        for (int c = 0; c < kWidth; ++c) sum[c] += factor[i] * piece[i][c];
+        for (int c = 0; c < kWidth; ++c) sum[c] += factor * piece[i][c];
+      }
     }
   }
   if (inside) store<kWidth>(out + t * dim + column, [&](int c) { return sum[c]; });
@@ -117,9 +118,10 @@ void sum_slots(Tensor& out, const Tensor& y, const Tensor* weights, const Expert
   const int64_t dim = out.dim(1);
   for_float_types(out.dtype(), [&]<class T>() {
     const auto run = [&]<int kWidth>() {
-      launch(sum_slots_kernel<kWidth, T>, one_warp_each(plan.tokens * ((dim + 32 * kWidth - 1) / (32 * kWidth))),
-             y.data<T>(), plan.slot_row.data<int32_t>(), weights ? weights->data<float>() : nullptr, plan.tokens,
-             static_cast<int>(plan.top_k), dim, out.data<T>());
+      LaunchShape shape = one_warp_each(plan.tokens);
+      shape.grid.y = static_cast<unsigned>((dim + 32 * kWidth - 1) / (32 * kWidth));
+      launch(sum_slots_kernel<kWidth, T>, shape, y.data<T>(), plan.slot_row.data<int32_t>(),
+             weights ? weights->data<float>() : nullptr, plan.tokens, static_cast<int>(plan.top_k), dim, out.data<T>());
     };
     if (in_pieces(row_bytes<T>(y), {&y, &out}))
       run.template operator()<kVector<T>>();
