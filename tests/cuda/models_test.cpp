@@ -2,6 +2,8 @@
 // the emulated one of tests/cuda_emulation.
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "../../autograd/arithmetic.h"
 #include "../../autograd/head.h"
 #include "../../models/decoder.h"
@@ -103,8 +105,9 @@ TEST_P(FamilyOnCuda, RecordedStepsGenerateWhatOthersDo) {
   const auto generate = [](models::Model& model, models::GeneratorOptions options) {
     options.record_routes = true;
     models::Generator generator(model, options);
-    generator.generate(std::span(requests()).subspan(2));  // leaves recordings and a used cache
-    return generator.generate(requests());
+    const std::vector<models::GenerateRequest> all = requests();
+    generator.generate(std::span(all).subspan(2));  // leaves recordings and a used cache
+    return generator.generate(all);
   };
   const auto cpu = generate(here, {}), queued = generate(there, {.graphs = false}), recorded = generate(there, {});
   ASSERT_EQ(recorded.size(), cpu.size());
