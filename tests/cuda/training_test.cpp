@@ -1,9 +1,15 @@
 // Trainers on a GPU: the numbers of the CPU's, resuming bit for bit, and no step that waits without need.
 #include <gtest/gtest.h>
 
+#include <cmath>
+
+#include "../../models/lora.h"
 #include "../../rl/distill.h"
+#include "../../rl/dpo.h"
 #include "../../rl/grpo.h"
+#include "../../rl/ppo.h"
 #include "../../rl/pretrain.h"
+#include "../../rl/reward_model.h"
 #include "../../rl/sft.h"
 #include "../../runtime/cuda.h"
 #include "../rl/trainer_checks.h"
@@ -114,6 +120,67 @@ TEST_F(TrainingOnCuda, DistillationAndGrpoRun) {
       EXPECT_EQ(metric(gpu[0], name), metric(cpu[0], name)) << kind << ", " << name;
     for (const char* name : {"loss", "entropy"}) EXPECT_NEAR(metric(gpu[0], name), metric(cpu[0], name), 1e-4) << kind;
   }
+}
+
+// Trains on either device and compares what `names` say of the first step.
+template <class Train>
+void expect_first_step_as_on_the_cpu(const std::string& what, const std::vector<std::string>& names, Train&& train) {
+  TempDir dir;
+  for (const Device device : {Device::cpu(), kGpu}) {
+    models::Model model = tiny_model({.device = device});
+    train(model, dir / device.name());
+  }
+  const auto cpu = read_metrics(dir / Device::cpu().name() + "/metrics.jsonl");
+  const auto gpu = read_metrics(dir / kGpu.name() + "/metrics.jsonl");
+  ASSERT_EQ(cpu.size(), gpu.size()) << what;
+  for (const std::string& name : names)
+    EXPECT_NEAR(metric(gpu[0], name), metric(cpu[0], name), 1e-4 * (1 + std::abs(metric(cpu[0], name)))) << what << ", "
+                                                                                                        << name;
+}
+
+PreferenceDataset sum_pairs() {
+  std::vector<PreferencePair> pairs;
+  for (const auto& [question, answer] : sums()) pairs.push_back({example(question, answer), example(question, "no no")});
+  return PreferenceDataset::from_pairs(std::move(pairs));
+}
+
+TEST_F(TrainingOnCuda, PreferencesAndPpo) {
+  expect_first_step_as_on_the_cpu(
+      "dpo", {"loss", "grad_norm", "entropy", "logps/chosen"}, [](models::Model& model, const std::string& dir) {
+        DpoTrainer(model, sum_pairs(),
+                   {.train_batch_size = 3, .max_steps = 2, .save_steps = 0, .output_dir = dir, .tensorboard = false})
+            .train();
+      });
+  expect_first_step_as_on_the_cpu(
+      "reward model", {"loss", "grad_norm"}, [](models::Model& model, const std::string& dir) {
+        models::Model scored = models::with_scalar_head(model, 7);
+        RewardModelTrainer(
+            scored, sum_pairs(),
+            {.train_batch_size = 3, .max_steps = 2, .save_steps = 0, .output_dir = dir, .tensorboard = false})
+            .train();
+      });
+  expect_first_step_as_on_the_cpu(
+      "ppo", {"reward", "loss", "val/grad_norm"}, [](models::Model& model, const std::string& dir) {
+        models::Model value = models::with_scalar_head(model, 7);
+        const PromptDataset data = sum_prompts();
+        PpoTrainer trainer(model, value, data,
+                           {.generation_batch_size = 8,
+                            .num_mini_batches = 1,
+                            .num_ppo_epochs = 1,
+                            .max_completion_length = 6,
+                            .max_steps = 2,
+                            .save_steps = 0,
+                            .output_dir = dir,
+                            .tensorboard = false});
+        trainer.reward("yes", says_yes);
+        trainer.train();
+      });
+  expect_first_step_as_on_the_cpu(
+      "lora", {"loss", "grad_norm"}, [](models::Model& model, const std::string& dir) {
+        SftOptions options = sft(dir, 2);
+        options.lora.lora_r = 4;
+        SftTrainer(model, sum_examples(), options).train();
+      });
 }
 
 }  // namespace
