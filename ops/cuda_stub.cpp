@@ -6,6 +6,7 @@
 #include "cuda/elementwise.h"
 #include "cuda/expert_plan.h"
 #include "cuda/indexing.h"
+#include "cuda/latent_attention.h"
 #include "cuda/linear.h"
 #include "cuda/matmul.h"
 #include "cuda/paged_attention.h"
@@ -13,8 +14,10 @@
 #include "cuda/rms_norm.h"
 #include "cuda/rope.h"
 #include "cuda/routing.h"
+#include "cuda/sampling.h"
 #include "cuda/softmax.h"
 #include "cuda/swiglu.h"
+#include "cuda/top_k.h"
 
 namespace tenon::ops::cuda {
 namespace {
@@ -35,6 +38,11 @@ void fill(Tensor&, float) { refuse(); }
 void gather(const Tensor&, const Tensor&, Tensor&) { refuse(); }
 void gather_rows(const Tensor&, const Tensor&, Tensor&) { refuse(); }
 void global_norm(std::span<const Tensor>, Tensor&) { refuse(); }
+void latent_attention(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
+                      const AttentionOptions&, Tensor&) {
+  refuse();
+}
+void latent_write(const Tensor&, const Tensor&, Tensor&) { refuse(); }
 void linear(Tensor&, const Tensor&, const Tensor&, const Tensor*, const PackedWeight*) { refuse(); }
 void linear_backward_bias(Tensor&, const Tensor&) { refuse(); }
 void linear_backward_input(Tensor&, float, const Tensor&, const Tensor&, const PackedWeight*) { refuse(); }
@@ -59,12 +67,14 @@ void rms_norm_residual(const Tensor&, const Tensor&, const Tensor&, float, Tenso
 void rope(const Tensor&, const RopeTable&, const Tensor&, bool, bool, int64_t, Tensor&) { refuse(); }
 void route(Routing&, const Tensor&, const Tensor*, const RoutingOptions&, const Tensor*) { refuse(); }
 void route_backward(Tensor&, const Tensor&, const Routing&, const RoutingOptions&) { refuse(); }
+void sample(const Tensor&, std::span<const SampleRow>, Tensor&, Tensor&) { refuse(); }
 void scatter_add(Tensor&, const Tensor&, const Tensor&) { refuse(); }
 void scatter_add_rows(Tensor&, const Tensor&, const Tensor&) { refuse(); }
 void softmax(const Tensor&, Tensor&) { refuse(); }
 void softmax_backward(const Tensor&, const Tensor&, Tensor&) { refuse(); }
 void swiglu(const Tensor&, const Tensor&, Tensor&) { refuse(); }
 void swiglu_backward(const Tensor&, const Tensor&, const Tensor&, Tensor&, Tensor&) { refuse(); }
+void top_k(const Tensor&, int64_t, Tensor&, Tensor&) { refuse(); }
 void unary(Unary, const Tensor&, Tensor&, float, float) { refuse(); }
 void unpermute(Tensor&, const Tensor&, const Tensor&, const ExpertPlan&) { refuse(); }
 void unpermute_backward(Tensor&, Tensor&, const Tensor&, const Tensor&, const Tensor&, const ExpertPlan&) { refuse(); }

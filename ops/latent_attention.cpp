@@ -2,6 +2,7 @@
 
 #include "../runtime/check.h"
 #include "cpu/attention.h"
+#include "cuda/latent_attention.h"
 #include "dispatch.h"
 #include "paged_arguments.h"
 #include "paged_attention.h"
@@ -23,7 +24,7 @@ void latent_write(const Tensor& rows, const Tensor& slots, Tensor& pages) {
   check(rows.rank() == 2 && rows.dim(1) == pages.dim(2), "latent_write: rows {} do not fit pages {}", rows.shape(),
         pages.shape());
   const Tensor list = checked_slots("latent_write", slots, rows.dim(0), pages.dim(0));
-  on_device("latent_write", rows.device(), [&] { cpu::latent_write(rows.contiguous(), list, pages); });
+  on_device("latent_write", rows.device(), cpu::latent_write, cuda::latent_write, rows.contiguous(), list, pages);
   pages.bump_version();
 }
 
@@ -40,8 +41,8 @@ Tensor latent_attention(const Tensor& q, const Tensor& pages, int64_t value_dim,
   const PagedSequences s =
       checked_sequences("latent_attention", cu_q, kv_len, block_table, q.dim(0), pages.dim(0), options);
   Tensor out = Tensor::empty({q.dim(0), q.dim(1), value_dim}, q.dtype(), q.device());
-  on_device("latent_attention", q.device(),
-            [&] { cpu::latent_attention(q.contiguous(), pages, s.cu_q, s.kv_len, s.block_table, options, out); });
+  on_device("latent_attention", q.device(), cpu::latent_attention, cuda::latent_attention, q.contiguous(), pages,
+            s.cu_q, s.kv_len, s.block_table, options, out);
   return out;
 }
 

@@ -4,6 +4,7 @@
 
 #include "../runtime/check.h"
 #include "cpu/sampling.h"
+#include "cuda/sampling.h"
 #include "dispatch.h"
 
 namespace tenon::ops {
@@ -36,10 +37,11 @@ Sampled sample(const Tensor& logits, std::span<const SampleRow> rows) {
   Sampled result{Tensor::empty({count}, DType::i32, logits.device()),
                  Tensor::empty({count}, DType::f32, logits.device())};
   if (count == 0) return result;
-  on_device("sample", logits.device(), [&] {
-    const int64_t bad = cpu::sample(logits.contiguous(), rows, result.tokens, result.logprobs);
+  const auto on_cpu = [](const Tensor& x, std::span<const SampleRow> settings, Tensor& tokens, Tensor& logprobs) {
+    const int64_t bad = cpu::sample(x, settings, tokens, logprobs);
     check(bad < 0, "sample: row {}: logits hold NaN or +inf, or forbid every token", bad);
-  });
+  };
+  on_device("sample", logits.device(), on_cpu, cuda::sample, logits.contiguous(), rows, result.tokens, result.logprobs);
   return result;
 }
 

@@ -32,7 +32,7 @@ struct LogitRow {
   __device__ float logprob(float x) const {
     return static_cast<float>(static_cast<double>(__fmul_rn(x - maximum, inverse_temperature)) - log_sum);
   }
-  __device__ bool is_distribution() const { return isfinite(maximum) && isfinite(sum); }
+  __device__ bool is_distribution() const { return fabsf(maximum) < INFINITY && sum < INFINITY; }
 };
 
 /// f(column, values) for this thread's columns, four at a time: values[i] = x[column + i], -inf beyond the row.

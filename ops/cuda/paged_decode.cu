@@ -32,29 +32,31 @@ template <int kDim>
 __device__ void load_rows(bf16* tile, const bf16* from, int rows, int dim) {
   constexpr int kUnits = kDim / 8, kRowsAtOnce = 32 / kUnits;
   const int lane = threadIdx.x % 32, column = lane % kUnits * 8;
-#pragma unroll
+#pragma unroll 4
   for (int row = lane / kUnits; row < kKeys; row += kRowsAtOnce) {
     const bool valid = row < rows && column < dim;
     ptx::cp_async_16(tile + row * kStride<kDim> + column, valid ? from + row * dim + column : from, valid);
   }
 }
 
-// A warp's sums over its page.
+// A warp's sums over its page. The queries are read again for every step: their fragments would cost a third of the
+// registers.
 template <int kDim>
 struct WarpSums {
   SoftmaxRows rows;
   float sum[kDim / 8][4] = {};
 
-  __device__ void add(const uint32_t (&q)[kDim / 16][4], const bf16* keys, const bf16* values, int first_key,
+  __device__ void add(const bf16* tile_q, const bf16* keys, const bf16* values, int first_key,
                       const KeyRange (&range)[2], float scale) {
     const int lane = threadIdx.x % 32;
     float score[2][4] = {};
-#pragma unroll
+#pragma unroll 4
     for (int d = 0; d < kDim / 16; ++d) {
-      uint32_t k[4];
+      uint32_t q[4], k[4];
+      ptx::ldmatrix_x4(q, tile_q + lane % 16 * kStride<kDim> + d * 16 + lane / 16 * 8);
       ptx::ldmatrix_x4(k, keys + (lane / 16 * 8 + lane % 8) * kStride<kDim> + d * 16 + lane / 8 % 2 * 8);
-      ptx::mma_m16n8k16(score[0], q[d], k[0], k[1]);
-      ptx::mma_m16n8k16(score[1], q[d], k[2], k[3]);
+      ptx::mma_m16n8k16(score[0], q, k[0], k[1]);
+      ptx::mma_m16n8k16(score[1], q, k[2], k[3]);
     }
     scale_and_mask(score, scale, [&](int half, int key) { return range[half].has(first_key + key); });
     float most[2], factor[2];
@@ -118,11 +120,6 @@ __global__ void __launch_bounds__(kThreads, kBlocks<kDim>)
       store(tile_q + row * kStride<kDim> + column, values);
     }
     __syncthreads();
-    uint32_t q[kDim / 16][4];
-#pragma unroll
-    for (int d = 0; d < kDim / 16; ++d)
-      ptx::ldmatrix_x4(q[d], tile_q + lane % 16 * kStride<kDim> + d * 16 + lane / 16 * 8);
-
     KeyRange range[2];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
@@ -135,7 +132,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks<kDim>)
       __syncwarp();  // the step is here, and the one before has been read
       if (step + 1 < steps) fetch(step + 1);
       const bf16* tile = own + step % 2 * 2 * kTile;
-      sums.add(q, tile, tile + kTile, block * kPage + step * kKeys, range, batch.scale);
+      sums.add(tile_q, tile, tile + kTile, block * kPage + step * kKeys, range, batch.scale);
     }
 
     finish_totals(sums.rows);
