@@ -5,6 +5,7 @@
 #include "cuda/cast.h"
 #include "cuda/elementwise.h"
 #include "cuda/expert_plan.h"
+#include "cuda/grouped_linear.h"
 #include "cuda/indexing.h"
 #include "cuda/latent_attention.h"
 #include "cuda/linear.h"
@@ -43,6 +44,12 @@ void latent_attention(const Tensor&, const Tensor&, const Tensor&, const Tensor&
   refuse();
 }
 void latent_write(const Tensor&, const Tensor&, Tensor&) { refuse(); }
+void grouped_linear(Tensor&, const Tensor&, const Tensor&, const ExpertPlan&, const PackedWeight*) { refuse(); }
+void grouped_linear_backward_input(Tensor&, float, const Tensor&, const Tensor&, const ExpertPlan&,
+                                   const PackedWeight*) {
+  refuse();
+}
+void grouped_linear_backward_weight(Tensor&, const Tensor&, const Tensor&, const ExpertPlan&) { refuse(); }
 void linear(Tensor&, const Tensor&, const Tensor&, const Tensor*, const PackedWeight*) { refuse(); }
 void linear_backward_bias(Tensor&, const Tensor&) { refuse(); }
 void linear_backward_input(Tensor&, float, const Tensor&, const Tensor&, const PackedWeight*) { refuse(); }

@@ -2,6 +2,7 @@
 
 #include "../runtime/check.h"
 #include "cpu/grouped_linear.h"
+#include "cuda/grouped_linear.h"
 #include "dispatch.h"
 
 namespace tenon::ops {
@@ -26,7 +27,8 @@ void check_rows(const char* op, NamedTensor x, const Tensor& w, const ExpertPlan
 Tensor grouped_linear(const Tensor& x, const Tensor& w, const ExpertPlan& plan, const PackedWeight* packed) {
   check_rows("grouped_linear", {"x", x}, w, plan, 2);
   Tensor y = Tensor::empty({plan.rows, w.dim(1)}, x.dtype(), x.device());
-  on_device("grouped_linear", x.device(), [&] { cpu::grouped_linear(y, x, w, plan, packed); });
+  on_device("grouped_linear", x.device(), cpu::grouped_linear, cuda::grouped_linear, y, x.contiguous(), w.contiguous(),
+            plan, packed);
   return y;
 }
 
@@ -40,8 +42,8 @@ void grouped_linear_backward_input(Tensor& dx, float beta, const Tensor& dy, con
   check(dx.dtype() == DType::f32 || dx.dtype() == dy.dtype(),
         "grouped_linear_backward_input: dx is {}; it must be f32 or of the dtype of dy, {}", dx.dtype(), dy.dtype());
   check(beta == 0 || beta == 1, "grouped_linear_backward_input: beta must be 0 or 1, it is {}", beta);
-  on_device("grouped_linear_backward_input", dy.device(),
-            [&] { cpu::grouped_linear_backward_input(dx, beta, dy, w, plan, packed); });
+  on_device("grouped_linear_backward_input", dy.device(), cpu::grouped_linear_backward_input,
+            cuda::grouped_linear_backward_input, dx, beta, dy.contiguous(), w.contiguous(), plan, packed);
   dx.bump_version();
 }
 
@@ -54,8 +56,8 @@ void grouped_linear_backward_weight(Tensor& dw, const Tensor& dy, const Tensor& 
   check_dtype("grouped_linear_backward_weight", {"dw", dw}, DType::f32);
   check_shape("grouped_linear_backward_weight", {"dw", dw}, {plan.experts, dy.dim(1), x.dim(1)});
   check_contiguous("grouped_linear_backward_weight", {"dw", dw});
-  on_device("grouped_linear_backward_weight", dy.device(),
-            [&] { cpu::grouped_linear_backward_weight(dw, dy, x, plan); });
+  on_device("grouped_linear_backward_weight", dy.device(), cpu::grouped_linear_backward_weight,
+            cuda::grouped_linear_backward_weight, dw, dy.contiguous(), x.contiguous(), plan);
   dw.bump_version();
 }
 

@@ -4,7 +4,7 @@
 //
 // FLOPs: 2 rows in out each. One parallel region serves all experts; work is cut into pieces of about equal cost, so
 // that one crowded expert does not keep the others' threads waiting. As in linear.h, a row's bits depend neither on the
-// other rows nor on threads. Padding rows come out zero.
+// other rows nor on threads; here that holds on a GPU too. Padding rows come out zero.
 #pragma once
 
 #include "../runtime/tensor.h"

@@ -9,7 +9,7 @@ double multiply_adds(const Problem& p) { return static_cast<double>(p[0]) * stat
 double elements(const Problem& p) { return static_cast<double>(p[0] * p[2] + p[1] * p[2] * p[3] + p[0] * p[3]); }
 
 ops::ExpertPlan plan_of(const Tensor& experts, const Problem& p) { return ops::plan_experts(experts, p[1], p[4]); }
-Tensor ones(int64_t rows) { return Tensor::full({rows, 1}, 1, DType::f32); }
+Tensor ones(const Tensor& experts) { return Tensor::full(experts.shape(), 1, DType::f32, experts.device()); }
 
 // Problem {rows, experts, in, out, block, experts in use}. Each row has one expert; rows go in and come out in the
 // order given, so that permute and unpermute (with weights of one) are a change of order and nothing else.
@@ -21,6 +21,13 @@ OpCase grouped(bool packed) {
                  {40, 5, 17, 24, 16, 3},
                  {150, 3, 64, 64, 64, 3},
                  {90, 8, 33, 40, 0, 2},
+                 {31, 9, 136, 72, 0, 7},
+                 {33, 2, 72, 136, 64, 2},
+                 {90, 3, 200, 264, 7, 2},
+                 {260, 2, 72, 136, 0, 1},
+                 {400, 2, 264, 136, 64, 2},
+                 {9, 9, 520, 40, 0, 9},
+                 {5, 2, 8, 1096, 0, 2},
                  {0, 4, 8, 8, 0, 4}},
       .bench_shape = {4096, 8, 256, 512, 0, 8},
       .inputs =
@@ -34,14 +41,14 @@ OpCase grouped(bool packed) {
             const ops::ExpertPlan plan = plan_of(in["experts"], in.problem);
             const auto copy = packed ? ops::pack_weight(in["w"], ops::PackFor::forward) : nullptr;
             Tensor y = ops::grouped_linear(ops::permute(in["x"], plan), in["w"], plan, copy.get());
-            return Tensors{{"y", ops::unpermute(y, ones(plan.tokens), plan)}, {"sorted", y}};
+            return Tensors{{"y", ops::unpermute(y, ones(in["experts"]), plan)}, {"sorted", y}};
           },
       .backward =
           [packed](Gradients& g) {
             const ops::ExpertPlan plan = plan_of(g.in("experts"), g.problem());
             const auto copy = packed ? ops::pack_weight(g.in("w"), ops::PackFor::backward) : nullptr;
             const Tensor x = ops::permute(g.in("x"), plan);
-            const Tensor dy = ops::unpermute_backward(g.d("y"), g.out("sorted"), ones(plan.tokens), plan).dy;
+            const Tensor dy = ops::unpermute_backward(g.d("y"), g.out("sorted"), ones(g.in("experts")), plan).dy;
             Tensor dx = Tensor::like(x);
             ops::grouped_linear_backward_input(dx, 0, dy, g.in("w"), plan, copy.get());
             g.give("x", ops::permute_backward(dx, plan));
@@ -58,6 +65,7 @@ OpCase grouped(bool packed) {
                   y.row(r)[o] += x.row(r)[i] * w.row(in["experts"].integer(r) * out + o)[i];
             return Arrays{{"y", y}};
           },
+      .own_layout = {"sorted"},
       // As linear.
       .tolerance = {{DType::f32, 2e-6, 2e-6}, {DType::bf16, 4e-3, 4e-3}},
       .bytes = [](const Problem& p, double item) { return elements(p) * item; },
