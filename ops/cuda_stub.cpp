@@ -14,6 +14,7 @@
 #include "cuda/reduce.h"
 #include "cuda/rms_norm.h"
 #include "cuda/rope.h"
+#include "cuda/router_losses.h"
 #include "cuda/routing.h"
 #include "cuda/sampling.h"
 #include "cuda/softmax.h"
@@ -54,6 +55,8 @@ void linear(Tensor&, const Tensor&, const Tensor&, const Tensor*, const PackedWe
 void linear_backward_bias(Tensor&, const Tensor&) { refuse(); }
 void linear_backward_input(Tensor&, float, const Tensor&, const Tensor&, const PackedWeight*) { refuse(); }
 void linear_backward_weight(Tensor&, const Tensor&, const Tensor&) { refuse(); }
+void load_balancing_loss(LoadBalancing&, const Tensor&, const Tensor&) { refuse(); }
+void load_balancing_loss_backward(Tensor&, const Tensor&, const Tensor&, const Tensor&) { refuse(); }
 void log_softmax(const Tensor&, Tensor&) { refuse(); }
 void log_softmax_backward(const Tensor&, const Tensor&, Tensor&) { refuse(); }
 void matmul(Tensor&, const Tensor&, const Tensor&, bool, bool, float) { refuse(); }
@@ -75,8 +78,14 @@ void rope(const Tensor&, const RopeTable&, const Tensor&, bool, bool, int64_t, T
 void route(Routing&, const Tensor&, const Tensor*, const RoutingOptions&, const Tensor*) { refuse(); }
 void route_backward(Tensor&, const Tensor&, const Routing&, const RoutingOptions&) { refuse(); }
 void sample(const Tensor&, std::span<const SampleRow>, Tensor&, Tensor&) { refuse(); }
+void router_z_loss(Tensor&, const Tensor&) { refuse(); }
+void router_z_loss_backward(Tensor&, const Tensor&, const Tensor&) { refuse(); }
 void scatter_add(Tensor&, const Tensor&, const Tensor&) { refuse(); }
 void scatter_add_rows(Tensor&, const Tensor&, const Tensor&) { refuse(); }
+void sequence_balance_loss(SequenceBalance&, const Tensor&, const Tensor&, const Tensor&, RouterScore) { refuse(); }
+void sequence_balance_loss_backward(Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, RouterScore) {
+  refuse();
+}
 void softmax(const Tensor&, Tensor&) { refuse(); }
 void softmax_backward(const Tensor&, const Tensor&, Tensor&) { refuse(); }
 void swiglu(const Tensor&, const Tensor&, Tensor&) { refuse(); }

@@ -2,6 +2,7 @@
 
 #include "../runtime/check.h"
 #include "cpu/router_losses.h"
+#include "cuda/router_losses.h"
 #include "dispatch.h"
 
 namespace tenon::ops {
@@ -37,7 +38,8 @@ LoadBalancing load_balancing_loss(const Tensor& logits, const Tensor& experts, i
         num_experts);
   LoadBalancing result{Tensor::empty({}, DType::f32, logits.device()),
                        Tensor::empty({num_experts}, DType::i32, logits.device())};
-  on_device("load_balancing_loss", logits.device(), [&] { cpu::load_balancing_loss(result, logits, experts); });
+  on_device("load_balancing_loss", logits.device(), cpu::load_balancing_loss, cuda::load_balancing_loss, result,
+            logits.contiguous(), experts.contiguous());
   return result;
 }
 
@@ -47,8 +49,8 @@ Tensor load_balancing_loss_backward(const Tensor& dloss, const Tensor& logits, c
   check_dtype("load_balancing_loss_backward", {"load", load}, DType::i32);
   check_shape("load_balancing_loss_backward", {"load", load}, {logits.dim(1)});
   Tensor dlogits = Tensor::like(logits);
-  on_device("load_balancing_loss_backward", logits.device(),
-            [&] { cpu::load_balancing_loss_backward(dlogits, dloss, logits, load); });
+  on_device("load_balancing_loss_backward", logits.device(), cpu::load_balancing_loss_backward,
+            cuda::load_balancing_loss_backward, dlogits, dloss.contiguous(), logits.contiguous(), load.contiguous());
   return dlogits;
 }
 
@@ -62,8 +64,8 @@ SequenceBalance sequence_balance_loss(const Tensor& logits, const Tensor& expert
         "sequence_balance_loss: logits {} and experts {} do not fit", logits.shape(), experts.shape());
   SequenceBalance result{Tensor::empty({}, DType::f32, logits.device()),
                          Tensor::empty({cu_seqlens.numel() - 1, logits.dim(1)}, DType::i32, logits.device())};
-  on_device("sequence_balance_loss", logits.device(),
-            [&] { cpu::sequence_balance_loss(result, logits, experts, cu_seqlens, score); });
+  on_device("sequence_balance_loss", logits.device(), cpu::sequence_balance_loss, cuda::sequence_balance_loss, result,
+            logits.contiguous(), experts.contiguous(), cu_seqlens.contiguous(), score);
   return result;
 }
 
@@ -75,15 +77,16 @@ Tensor sequence_balance_loss_backward(const Tensor& dloss, const Tensor& logits,
   check_sequences("sequence_balance_loss_backward", cu_seqlens, logits);
   check_shape("sequence_balance_loss_backward", {"load", load}, {cu_seqlens.numel() - 1, logits.dim(1)});
   Tensor dlogits = Tensor::like(logits);
-  on_device("sequence_balance_loss_backward", logits.device(),
-            [&] { cpu::sequence_balance_loss_backward(dlogits, dloss, logits, load, cu_seqlens, score); });
+  on_device("sequence_balance_loss_backward", logits.device(), cpu::sequence_balance_loss_backward,
+            cuda::sequence_balance_loss_backward, dlogits, dloss.contiguous(), logits.contiguous(), load.contiguous(),
+            cu_seqlens.contiguous(), score);
   return dlogits;
 }
 
 Tensor router_z_loss(const Tensor& logits) {
   check_logits("router_z_loss", logits);
   Tensor loss = Tensor::empty({}, DType::f32, logits.device());
-  on_device("router_z_loss", logits.device(), [&] { cpu::router_z_loss(loss, logits); });
+  on_device("router_z_loss", logits.device(), cpu::router_z_loss, cuda::router_z_loss, loss, logits.contiguous());
   return loss;
 }
 
@@ -91,7 +94,8 @@ Tensor router_z_loss_backward(const Tensor& dloss, const Tensor& logits) {
   check_logits("router_z_loss_backward", logits);
   check_dloss("router_z_loss_backward", dloss, logits);
   Tensor dlogits = Tensor::like(logits);
-  on_device("router_z_loss_backward", logits.device(), [&] { cpu::router_z_loss_backward(dlogits, dloss, logits); });
+  on_device("router_z_loss_backward", logits.device(), cpu::router_z_loss_backward, cuda::router_z_loss_backward,
+            dlogits, dloss.contiguous(), logits.contiguous());
   return dlogits;
 }
 

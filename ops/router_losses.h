@@ -33,7 +33,8 @@ struct SequenceBalance {
 };
 
 /// logits f32 `[tokens, experts]`, experts i32 `[tokens, k]`, cu_seqlens i32 `[sequences + 1]`: where each sequence
-/// begins. Throws Error when cu_seqlens does not rise from 0 to tokens.
+/// begins. Throws Error when cu_seqlens does not rise from 0 to tokens; on a GPU the next wait for the device does, as
+/// for experts out of range.
 SequenceBalance sequence_balance_loss(const Tensor& logits, const Tensor& experts, const Tensor& cu_seqlens,
                                       RouterScore score);
 

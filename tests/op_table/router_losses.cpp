@@ -17,7 +17,7 @@ double sum_of_exponentials(std::span<const double> x) {
 OpCase load_balancing() {
   return {
       .name = "load_balancing_loss",
-      .shapes = {{1, 1, 1}, {10, 4, 2}, {300, 8, 3}},
+      .shapes = {{1, 1, 1}, {10, 4, 2}, {300, 8, 3}, {33, 33, 31}, {31, 257, 8}, {4500, 3, 1}},
       .bench_shape = {4096, 64, 6},
       .inputs =
           [](Draw& draw, const Problem& p) {
@@ -58,7 +58,8 @@ OpCase sequence_balance() {
   const auto score = [](const Problem& p) { return p[4] ? ops::RouterScore::sigmoid : ops::RouterScore::softmax; };
   OpCase op = load_balancing();
   op.name = "sequence_balance_loss";
-  op.shapes = {{1, 2, 1, 1, 0}, {10, 4, 2, 3, 0}, {10, 4, 2, 3, 1}, {300, 8, 3, 5, 1}, {300, 8, 3, 5, 0}};
+  op.shapes = {{1, 2, 1, 1, 0},   {10, 4, 2, 3, 0},   {10, 4, 2, 3, 1}, {300, 8, 3, 5, 1},
+               {300, 8, 3, 5, 0}, {33, 33, 31, 2, 1}, {31, 65, 8, 7, 0}};
   op.bench_shape = {4096, 64, 6, 8, 1};
   op.inputs = [](Draw& draw, const Problem& p) {
     std::vector<int64_t> starts;
