@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <utility>
 
 #include "device.h"
 #include "shape.h"
@@ -98,6 +99,32 @@ class Graph {
  private:
   Device device_;
   CUgraphExec_st* recorded_ = nullptr;
+};
+
+/// A copy of device memory to the host that is under way: what was queued before it comes first, and wait() waits for it
+/// alone, not for what was queued later.
+class Readback {
+ public:
+  Readback() = default;
+  Readback(Device device, const void* from, size_t bytes);
+  ~Readback();
+  Readback(Readback&& other) noexcept { swap(other); }
+  Readback& operator=(Readback&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  /// The bytes, which are this object's. Throws what kernels have reported.
+  const void* wait();
+
+ private:
+  struct Buffer;
+  void swap(Readback& other) noexcept {
+    std::swap(device_, other.device_);
+    std::swap(buffer_, other.buffer_);
+  }
+
+  Device device_ = Device::cpu();
+  Buffer* buffer_ = nullptr;
 };
 
 /// Whether graphs can be used: not where each op is waited for (TENON_CUDA_SYNC=1).

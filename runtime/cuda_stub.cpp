@@ -27,6 +27,10 @@ void Graph::record(MemoryArena&, const std::function<void()>&) { refuse(device_)
 void Graph::replay() { refuse(device_); }
 bool records_graphs() { return false; }
 
+Readback::Readback(Device device, const void*, size_t) { refuse(device); }
+Readback::~Readback() = default;
+const void* Readback::wait() { refuse(device_); }
+
 void* allocate(Device device, size_t) { refuse(device); }
 void release(Device, void*, Stream) noexcept {}
 void trim(Device device) { refuse(device); }

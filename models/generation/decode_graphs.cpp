@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "../../ops/cast.h"
 #include "../../runtime/check.h"
 #include "../../runtime/hash.h"
 #include "kv_cache.h"
@@ -73,7 +74,7 @@ void DecodeGraphs::record(const Size& size, Recorded& to) {
   });
 }
 
-const DecodeGraphs::Out& DecodeGraphs::run(const DecodeStep& step) {
+const DecodeGraphs::Out& DecodeGraphs::run(const DecodeStep& step, const Tensor* ids) {
   const auto sequences = static_cast<int64_t>(step.ids.size());
   int64_t widest = 1;
   for (const auto* pages : step.pages) widest = std::max(widest, static_cast<int64_t>(pages->size()));
@@ -99,6 +100,10 @@ const DecodeGraphs::Out& DecodeGraphs::run(const DecodeStep& step) {
   if (!recorded.inputs.defined())
     recorded.inputs = Tensor::empty({static_cast<int64_t>(inputs.size())}, DType::i32, model_.device());
   cuda::copy(recorded.inputs.raw(), model_.device(), inputs.data(), Device::cpu(), inputs.size() * sizeof(int32_t));
+  if (ids) {
+    Tensor place = recorded.inputs.slice(0, 0, sequences);
+    ops::copy_into(place, *ids);
+  }
   if (!recorded.graph) {
     try {
       record(size, recorded);

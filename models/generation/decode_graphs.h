@@ -38,8 +38,9 @@ class DecodeGraphs {
     Tensor logits;        // f32 [at least a row for each sequence, vocabulary]
     ExpertRoutes routes;  // likewise, where they are recorded
   };
-  /// Its tensors are written again by the next call.
-  const Out& run(const DecodeStep& step);
+  /// `ids`, i32 [sequences] on the device, takes the place of the step's where it is given. The result's tensors are
+  /// written again by the next call.
+  const Out& run(const DecodeStep& step, const Tensor* ids = nullptr);
 
  private:
   struct Recorded {

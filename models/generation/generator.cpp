@@ -19,18 +19,27 @@ namespace {
 using ops::kPageSize;
 constexpr int64_t kDefaultCacheBytes = int64_t{2} << 30;
 
+void append_routes(const ExpertRoutes& routes, int64_t row, int64_t count, std::vector<std::vector<int32_t>>& to) {
+  to.resize(routes.layers.size());
+  for (size_t i = 0; i < to.size(); ++i) {
+    const int32_t* from = routes.layers[i].row<int32_t>(row);
+    to[i].insert(to[i].end(), from, from + count * routes.layers[i].dim(1));
+  }
+}
+
 /// The tokens of one forward: of sequences that decode, then of prompts.
 class Step {
  public:
   Step(Scheduler& scheduler, int64_t prefill_tokens) {
     for (auto& s : scheduler.sequences()) {
       s->row = -1;
-      if (s->tokens().empty()) continue;  // waits for its prompt, or begins from it
+      if (s->drawn() == 0) continue;  // waits for its prompt, or begins from it
+      if (scheduler.ends_unread(*s)) continue;
       const int64_t prompt = static_cast<int64_t>(scheduler.request(s->completion.request).prompt.size());
-      const int64_t position = prompt + static_cast<int64_t>(s->tokens().size()) - 1;
+      const int64_t position = prompt + s->drawn() - 1;
       scheduler.make_writable(*s, position);
       s->row = static_cast<int64_t>(ids_.size());
-      add_token(s->tokens().back(), position, s->pages);
+      add_token(s->unread ? 0 : s->tokens().back(), position, s->pages);  // an unread one is on the device
       end_sequence(position + 1, s->pages);
     }
     int64_t budget = prefill_tokens;
@@ -119,30 +128,50 @@ class Step {
     }
     return group.pages;
   }
-  static void append_routes(const ExpertRoutes& routes, int64_t row, int64_t count,
-                            std::vector<std::vector<int32_t>>& to) {
-    to.resize(routes.layers.size());
-    for (size_t i = 0; i < to.size(); ++i) {
-      const int32_t* from = routes.layers[i].row<int32_t>(row);
-      to[i].insert(to[i].end(), from, from + count * routes.layers[i].dim(1));
-    }
-  }
-
   std::vector<int32_t> ids_, positions_, slots_, cu_seqlens_{0}, kv_len_;
   std::vector<const std::vector<int32_t>*> tables_;
   std::vector<Prefill> prefills_;
 };
 
+/// `all` holds the layers of `like` one below the other.
+ExpertRoutes layers_of(const Tensor& all, const ExpertRoutes& like) {
+  ExpertRoutes out;
+  const auto layers = static_cast<int64_t>(like.layers.size());
+  const int64_t rows = layers ? all.dim(0) / layers : 0;
+  for (int64_t i = 0; i < layers; ++i) out.layers.push_back(all.slice(0, i * rows, (i + 1) * rows));
+  return out;
+}
+
 /// On the host, with one wait where they are on a GPU.
 void fetch(ExpertRoutes& routes) {
   if (routes.layers.empty() || routes.layers[0].device().is_cpu()) return;
-  const int64_t rows = routes.layers[0].dim(0);
-  const Tensor all = ops::concat(routes.layers, 0).to(Device::cpu());
-  for (size_t i = 0; i < routes.layers.size(); ++i) {
-    const auto begin = static_cast<int64_t>(i) * rows;
-    routes.layers[i] = all.slice(0, begin, begin + rows);
-  }
+  routes = layers_of(ops::concat(routes.layers, 0).to(Device::cpu()), routes);
 }
+
+/// A tensor on its way from the GPU.
+class Coming {
+ public:
+  explicit Coming(const Tensor& t) : shape_(t.shape()), dtype_(t.dtype()), copy_(t.device(), t.raw(), t.nbytes()) {}
+  /// Valid while this lives.
+  Tensor wait() { return Tensor::borrow(const_cast<void*>(copy_.wait()), shape_, dtype_, Device::cpu()); }
+
+ private:
+  Shape shape_;
+  DType dtype_;
+  cuda::Readback copy_;
+};
+
+/// Tokens that a GPU has drawn, or will have, for sequences of the batch.
+struct Draw {
+  Draw(std::vector<Sequence*> of, const ops::Sampled& sampled)
+      : sequences(std::move(of)), on_device(sampled.tokens), tokens(sampled.tokens), logprobs(sampled.logprobs) {}
+
+  std::vector<Sequence*> sequences;  // null: it has ended with the draw before
+  Tensor on_device;                  // the tokens
+  Coming tokens, logprobs;
+  std::optional<Coming> routes;  // of the step's tokens, layers one below the other
+  ExpertRoutes layers;           // of what shape they are
+};
 
 /// The hidden states that the head is asked about: rows of this step's forward, and the kept rows of prompts whose
 /// samples begin now.
@@ -228,30 +257,96 @@ class Run {
   }
 
   void step() {
-    scheduler_.admit();
+    if (unread_ && !runs_ahead()) read_drawn();
+    if (!unread_) {
+      scheduler_.admit();
+      freed_ = false;
+    }
+    if (scheduler_.done()) return;
     Step step(scheduler_, options_.prefill_tokens);
     choose();
-    Tensor logits;
     if (graphs_ && step.decodes_only() && std::ranges::all_of(chosen_, [](Sequence* s) { return s->row >= 0; })) {
-      const DecodeGraphs::Out& out = graphs_->run(step.decode_step());
-      ExpertRoutes routes = out.routes;
-      fetch(routes);
-      step.commit(scheduler_, {}, routes.layers.empty() ? nullptr : &routes);
-      logits = out.logits.slice(0, 0, static_cast<int64_t>(chosen_.size()));  // rows as chosen
+      draw_ahead(step);
+    } else if (unread_) {
+      read_drawn();  // all end with it
     } else {
-      Tensor hidden;
-      if (!step.empty()) {
-        ExpertRoutes routes;
-        const bool record = records_routes();
-        hidden = model_.forward(step.batch(cache_, model_.device(), record ? &routes : nullptr)).hidden.value();
-        fetch(routes);
-        step.commit(scheduler_, hidden, record ? &routes : nullptr);
-      }
-      choose();  // with the samples whose prompt has just been prefilled
-      if (!chosen_.empty()) logits = model_.next_logits(head_rows(chosen_, hidden));
+      draw(step);
     }
-    if (!chosen_.empty()) sample(logits);
+  }
+
+  // One forward and one draw, read at once.
+  void draw(Step& step) {
+    Tensor hidden;
+    if (!step.empty()) {
+      ExpertRoutes routes;
+      const bool record = records_routes();
+      hidden = model_.forward(step.batch(cache_, model_.device(), record ? &routes : nullptr)).hidden.value();
+      fetch(routes);
+      step.commit(scheduler_, hidden, record ? &routes : nullptr);
+    }
+    choose();  // with the samples whose prompt has just been prefilled
+    if (!chosen_.empty()) {
+      const ops::Sampled drawn = ops::sample(model_.next_logits(head_rows(chosen_, hidden)), rows_);
+      append_all(chosen_, drawn.tokens.to(Device::cpu()), drawn.logprobs.to(Device::cpu()));
+    }
     step.forget_rows();
+  }
+
+  // A recorded step, queued before the tokens of the last one are read: the GPU goes on while the host looks at them.
+  // A sequence that turns out to have ended has a row too many, which nobody reads.
+  void draw_ahead(const Step& step) {
+    Tensor ids;
+    if (unread_) {
+      std::vector<int32_t> rows;
+      bool in_order = true;
+      for (const Sequence* s : chosen_) {
+        in_order &= s->drawn_row == static_cast<int64_t>(rows.size());
+        rows.push_back(static_cast<int32_t>(s->drawn_row));
+      }
+      ids = unread_->on_device;
+      const auto count = static_cast<int64_t>(rows.size());
+      if (in_order)
+        ids = ids.slice(0, 0, count);
+      else
+        ids = ops::gather_rows(ids.view({ids.numel(), 1}), Tensor::from_vector(rows).to(ids.device())).view({count});
+    }
+    const DecodeGraphs::Out& out = graphs_->run(step.decode_step(), ids.defined() ? &ids : nullptr);
+    const auto count = static_cast<int64_t>(chosen_.size());
+    Draw next(chosen_, ops::sample(out.logits.slice(0, 0, count), rows_));  // rows as chosen
+    if (!out.routes.layers.empty()) {
+      next.layers = out.routes;
+      next.routes.emplace(ops::concat(out.routes.layers, 0));
+    }
+    for (size_t i = 0; i < chosen_.size(); ++i) {
+      ++chosen_[i]->unread;
+      chosen_[i]->drawn_row = static_cast<int64_t>(i);
+    }
+    std::optional<Draw> before = std::exchange(unread_, std::move(next));
+    if (before) read(*before);
+    if (!runs_ahead()) read_drawn();
+  }
+
+  void read_drawn() {
+    std::optional<Draw> drawn = std::exchange(unread_, std::nullopt);
+    if (drawn) read(*drawn);
+  }
+
+  void read(Draw& drawn) {
+    if (drawn.routes) {
+      const ExpertRoutes routes = layers_of(drawn.routes->wait(), drawn.layers);
+      for (size_t i = 0; i < drawn.sequences.size(); ++i)
+        if (Sequence* s = drawn.sequences[i]) append_routes(routes, static_cast<int64_t>(i), 1, s->routes);
+    }
+    for (Sequence* s : drawn.sequences)
+      if (s) --s->unread;
+    append_all(drawn.sequences, drawn.tokens.wait(), drawn.logprobs.wait());
+  }
+
+  /// Whether the next step can be queued before the last one's tokens are read: nobody can come in before it, and
+  /// nothing of it depends on them but the tokens themselves.
+  bool runs_ahead() {
+    return graphs_ && scheduler_.prefilling().empty() && !(freed_ && scheduler_.waiting()) &&
+           std::ranges::all_of(scheduler_.sequences(), [](const auto& s) { return s->history.empty(); });
   }
 
   bool records_routes() const { return options_.record_routes && model_.config().is_moe(); }
@@ -259,27 +354,30 @@ class Run {
   /// Which sequences get a token now, and how it is drawn.
   void choose() {
     chosen_.clear();
-    places_.clear();
     rows_.clear();
-    for (size_t i = 0; i < scheduler_.sequences().size(); ++i) {
-      Sequence& s = *scheduler_.sequences()[i];
-      if (s.row < 0 && !s.group->hidden.defined()) continue;  // its prompt isn't prefilled yet
-      chosen_.push_back(&s);
-      places_.push_back(i);
-      rows_.push_back({scheduler_.request(s.completion.request).sampling, s.key, s.tokens().size(), s.history});
+    for (const auto& s : scheduler_.sequences()) {
+      if (s->row < 0 && !s->group->hidden.defined()) continue;  // its prompt isn't prefilled yet
+      if (scheduler_.ends_unread(*s)) continue;
+      chosen_.push_back(s.get());
+      rows_.push_back({scheduler_.request(s->completion.request).sampling, s->key, static_cast<uint64_t>(s->drawn()),
+                       s->history});
     }
   }
 
-  void sample(const Tensor& logits) {
-    ops::Sampled drawn = ops::sample(logits, rows_);
-    Tensor tokens = drawn.tokens.to(Device::cpu()), logprobs = drawn.logprobs.to(Device::cpu());
-    bool any = false;
-    for (size_t i = 0; i < chosen_.size(); ++i) {
-      if (!append(*chosen_[i], tokens.data<int32_t>()[i], logprobs.data<float>()[i])) continue;
-      any = true;
-      close(places_[i]);
+  void append_all(std::span<Sequence* const> sequences, const Tensor& tokens, const Tensor& logprobs) {
+    std::vector<Sequence*> ended;
+    for (size_t i = 0; i < sequences.size(); ++i)
+      if (sequences[i] && append(*sequences[i], tokens.data<int32_t>()[i], logprobs.data<float>()[i]))
+        ended.push_back(sequences[i]);
+    if (ended.empty()) return;
+    freed_ = true;
+    if (unread_) {
+      for (Sequence*& s : unread_->sequences)
+        if (std::ranges::count(ended, s)) s = nullptr;
     }
-    if (any) scheduler_.compact();
+    for (size_t place = 0; place < scheduler_.sequences().size(); ++place)
+      if (std::ranges::count(ended, scheduler_.sequences()[place].get())) close(place);
+    scheduler_.compact();
   }
 
   /// Whether the sequence ends with this token.
@@ -329,8 +427,9 @@ class Run {
   std::vector<Completion> results_;
   std::vector<std::vector<int32_t>> stop_tokens_;
   std::vector<Sequence*> chosen_;
-  std::vector<size_t> places_;
   std::vector<ops::SampleRow> rows_;
+  std::optional<Draw> unread_;
+  bool freed_ = false;  // sequences have ended since the last were let in
 };
 
 /// Checks a request; returns how many tokens it may generate.

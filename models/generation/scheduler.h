@@ -42,7 +42,10 @@ struct Sequence {
   std::string tail;                              // end of the text in which a stop string may have begun
   std::vector<std::vector<int32_t>> routes;      // of its own tokens
   int64_t row = -1;                              // in this step's forward
+  // Tokens that are drawn on a GPU and not read yet, and the row of the last of them in its draw.
+  int64_t unread = 0, drawn_row = -1;
 
+  int64_t drawn() const { return static_cast<int64_t>(completion.tokens.size()) + unread; }
   const std::vector<int32_t>& tokens() const { return completion.tokens; }
 };
 
@@ -61,6 +64,8 @@ class Scheduler {
   Scheduler(std::span<const GenerateRequest> requests, std::vector<int64_t> max_new_tokens, KvCache& cache,
             int64_t max_batch, std::shared_ptr<const text::Tokenizer> tokenizer);
 
+  /// Whether somebody is still to be let in.
+  bool waiting() const { return next_request_ < requests_.size() || opening_; }
   bool done() const { return sequences_.empty() && next_request_ == requests_.size() && !opening_; }
   /// Lets in whoever has a place and pages. At least one sequence is in afterwards unless done().
   void admit();
@@ -75,6 +80,10 @@ class Scheduler {
 
   const GenerateRequest& request(size_t index) const { return requests_[index]; }
   int64_t max_new_tokens(size_t index) const { return max_new_[index]; }
+  /// Whether the sequence is over once what was drawn for it is read.
+  bool ends_unread(const Sequence& s) const {
+    return s.unread > 0 && s.drawn() >= max_new_[s.completion.request];
+  }
   /// Makes room for the token at `position`: a new page, or a copy of one that others read.
   void make_writable(Sequence& sequence, int64_t position);
 

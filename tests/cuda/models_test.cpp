@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <set>
 
 #include "../../autograd/arithmetic.h"
 #include "../../autograd/head.h"
@@ -24,6 +25,13 @@ class FamilyOnCuda : public ::testing::TestWithParam<std::string> {
   }
   models::Model load(Device device, DType dtype = DType::f32) const {
     return models::load(oracle_dir(GetParam()), {.device = device, .dtype = dtype});
+  }
+};
+
+class GenerationOnCuda : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (Device::best().is_cpu()) GTEST_SKIP() << "no GPU";
   }
 };
 
@@ -100,6 +108,20 @@ std::vector<models::GenerateRequest> requests() {
   return out;
 }
 
+void expect_same(const std::vector<models::Completion>& got, const std::vector<models::Completion>& wanted,
+                 const std::string& what) {
+  ASSERT_EQ(got.size(), wanted.size()) << what;
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    ASSERT_EQ(got[i].tokens, wanted[i].tokens) << what << ", " << i;
+    EXPECT_EQ(got[i].finish, wanted[i].finish) << what << ", " << i;
+    for (size_t t = 0; t < wanted[i].logprobs.size(); ++t)
+      EXPECT_NEAR(got[i].logprobs[t], wanted[i].logprobs[t], 5e-5) << what << ", " << i << ", token " << t;
+    ASSERT_EQ(got[i].routes.layers.size(), wanted[i].routes.layers.size()) << what;
+    for (size_t l = 0; l < wanted[i].routes.layers.size(); ++l)
+      EXPECT_EQ(got[i].routes.layers[l].to_vector<int32_t>(), wanted[i].routes.layers[l].to_vector<int32_t>()) << what;
+  }
+}
+
 TEST_P(FamilyOnCuda, RecordedStepsGenerateWhatOthersDo) {
   models::Model here = load(Device::cpu()), there = load(kGpu);
   const auto generate = [](models::Model& model, models::GeneratorOptions options) {
@@ -109,19 +131,47 @@ TEST_P(FamilyOnCuda, RecordedStepsGenerateWhatOthersDo) {
     generator.generate(std::span(all).subspan(2));  // leaves recordings and a used cache
     return generator.generate(all);
   };
-  const auto cpu = generate(here, {}), queued = generate(there, {.graphs = false}), recorded = generate(there, {});
-  ASSERT_EQ(recorded.size(), cpu.size());
-  for (size_t i = 0; i < cpu.size(); ++i) {
-    EXPECT_EQ(recorded[i].tokens, queued[i].tokens) << i;
-    ASSERT_EQ(recorded[i].tokens, cpu[i].tokens) << i;
-    for (size_t t = 0; t < cpu[i].logprobs.size(); ++t) {
-      EXPECT_NEAR(recorded[i].logprobs[t], queued[i].logprobs[t], 5e-5) << i << ", token " << t;
-      EXPECT_NEAR(recorded[i].logprobs[t], cpu[i].logprobs[t], 5e-5) << i << ", token " << t;
-    }
-    ASSERT_EQ(recorded[i].routes.layers.size(), cpu[i].routes.layers.size());
-    for (size_t l = 0; l < cpu[i].routes.layers.size(); ++l)
-      EXPECT_EQ(recorded[i].routes.layers[l].to_vector<int32_t>(), cpu[i].routes.layers[l].to_vector<int32_t>());
+  const auto cpu = generate(here, {});
+  expect_same(generate(there, {.graphs = false}), cpu, "queued");
+  expect_same(generate(there, {}), cpu, "recorded");
+  expect_same(generate(there, {.max_batch = 2}), cpu, "two at a time");
+}
+
+// Sequences that end early: the step after their end has been queued by then.
+TEST_F(GenerationOnCuda, EndsAndNewcomersWhileStepsRunAhead) {
+  models::Model here = models::load(oracle_dir("qwen3")), there = models::load(oracle_dir("qwen3"), {.device = kGpu});
+  std::vector<models::GenerateRequest> all;
+  for (uint64_t id = 0; id < 6; ++id) {
+    models::GenerateRequest r;
+    r.prompt.assign(3 + 30 * (id % 3), static_cast<int32_t>(5 + id));
+    r.num_samples = 2;
+    r.max_new_tokens = 20;
+    for (int32_t token = 3; token < 64; token += 9) r.stop_tokens.push_back(token);
+    r.seed = 3;
+    r.id = id;
+    all.push_back(r);
   }
+  std::vector<models::GenerateRequest> penalised = all;
+  for (models::GenerateRequest& r : penalised) r.sampling.repetition_penalty = 1.3f;
+  for (const int64_t batch : {3, 12})
+    for (const auto& requests : {all, penalised}) {
+      std::vector<std::pair<size_t, int32_t>> seen;
+      const auto generate = [&](models::Model& model) {
+        seen.clear();
+        return models::Generator(model, {.max_batch = batch})
+            .generate(requests, [&](size_t request, int sample, int32_t token) {
+              seen.emplace_back(request, token);
+              return request != 4 || sample != 1 || token % 5 != 0;  // one of them is ended from outside
+            });
+      };
+      const auto cpu = generate(here);
+      std::multiset<std::pair<size_t, int32_t>> told(seen.begin(), seen.end());
+      expect_same(generate(there), cpu, std::to_string(batch));
+      EXPECT_EQ((std::multiset<std::pair<size_t, int32_t>>(seen.begin(), seen.end())), told);
+      std::set<models::FinishReason> ends;
+      for (const models::Completion& c : cpu) ends.insert(c.finish);
+      EXPECT_GE(ends.size(), 2u);
+    }
 }
 
 INSTANTIATE_TEST_SUITE_P(Oracles, FamilyOnCuda, ::testing::ValuesIn(oracle_families()),
