@@ -172,6 +172,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       }
     }
 
+    ptx::cp_async_wait<0>();  // of rows without keys, too
     finish_totals(softmax);
     if (lane % 4 == 0) {
 #pragma unroll

@@ -122,6 +122,7 @@ __global__ void __launch_bounds__(kThreads)
     }
   }
 
+  ptx::cp_async_wait<0>();  // of rows without keys, too
   finish_totals(softmax);
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
