@@ -56,7 +56,7 @@ __device__ void multiply(const Operand<A>& a, const Operand<B>& b, int depth, fl
       fetch<kAcrossA>(next_a, a, d0 + kStep, depth);
       fetch<kAcrossB>(next_b, b, d0 + kStep, depth);
     }
-#pragma unroll
+#pragma unroll 4
     for (int d = 0; d < kStep; ++d) {
       const auto low = load<4>(&stage_a[now][d][m0]), high = load<4>(&stage_a[now][d][m0 + 4]);
       const auto across = load<4>(&stage_b[now][d][n0]);
