@@ -179,8 +179,8 @@ Var DistillTrainer::divergence(const Var& hidden, const TokenBatch& micro, std::
   if (options_.loss_top_k > 0)
     return top_k_distill_loss(
         hidden, model_.head_weight(),
-        top_logprobs_of(*teacher_, micro.batch, micro.places.rows, options_.loss_top_k, options_.loss_temperature), weight,
-        options);
+        top_logprobs_of(*teacher_, micro.batch, micro.places.rows, options_.loss_top_k, options_.loss_temperature),
+        weight, options);
   Tensor teacher_hidden;
   {
     NoGrad no_grad;

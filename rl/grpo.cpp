@@ -195,7 +195,8 @@ void GrpoTrainer::add_update_metrics(Metrics& metrics, const StepResult& step, b
   const double completions = std::max(1.0, s.completions);
   metrics.emplace_back("entropy", s.entropy / tokens);
   if (options_.has_entropy_bonus())
-    metrics.insert(metrics.end(), {{"policy_loss", step.loss.value() + s.entropy_bonus}, {"entropy_coef", entropy_coef_}});
+    metrics.insert(metrics.end(),
+                   {{"policy_loss", step.loss.value() + s.entropy_bonus}, {"entropy_coef", entropy_coef_}});
   if (options_.keeps_reference() && !options_.kl_in_reward)
     metrics.emplace_back("kl", s.kl / std::max(1.0, s.kl_units));
   if (options_.loss_type == GrpoLossType::cispo) {

@@ -24,8 +24,8 @@ class Progress {
 
   /// A phase of `total` steps of which `done` are finished already (a resumed run).
   void begin(std::string title, int64_t total, int64_t done = 0);
-  /// `step` steps are finished. Of `metrics` the key ones are shown (reward, length, kl, loss, tokens/s, ...), of others
-  /// the first few. In a pipe a line is written every `seconds_between_lines`.
+  /// `step` steps are finished. Of `metrics` the key ones are shown (reward, length, kl, loss, tokens/s, ...), of
+  /// others the first few. In a pipe a line is written every `seconds_between_lines`.
   void update(int64_t step, const Metrics& metrics = {});
   void message(std::string_view line);  // a whole line, above the bar
   void end();

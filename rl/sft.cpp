@@ -74,10 +74,11 @@ void SftTrainer::train() {
     const SupervisedLoss step = supervised_step(model_, run, common, batch);
     DeviceMetrics sums;
     if (common.mtp_loss_weight > 0) sums.emplace_back("mtp_loss", step.mtp);
-    run.finish_step(step.loss, metrics, {.sums = sums, .updated = [&](Metrics& after) {
-                      if (evaluated && (run.step() % options_.eval_steps == 0 || run.step() == run.total_steps()))
-                        after.emplace_back("eval_loss", evaluate());
-                    }});
+    run.finish_step(step.loss, metrics,
+                    {.sums = sums, .updated = [&](Metrics& after) {
+                       if (evaluated && (run.step() % options_.eval_steps == 0 || run.step() == run.total_steps()))
+                         after.emplace_back("eval_loss", evaluate());
+                     }});
   }
   run.finish();
 }

@@ -134,8 +134,7 @@ void TrainingRun::finish_step(const DeviceSum& loss, Metrics metrics, const Step
   {
     Timed timed(optimizer_time);
     const Tensor guard = loss.on(model_.device());
-    unread_.push_back(
-        optimizer_.step(static_cast<float>(rate), static_cast<float>(options_.max_grad_norm), &guard));
+    unread_.push_back(optimizer_.step(static_cast<float>(rate), static_cast<float>(options_.max_grad_norm), &guard));
     model_.params().zero_grad();
   }
   const bool moves_bias = options_.router_bias_update_speed > 0;

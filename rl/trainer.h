@@ -191,7 +191,7 @@ class TrainingRun {
   double learning_rate() const { return schedule_.at(step_); }
   /// What finish_step does besides.
   struct StepEnd {
-    DeviceMetrics sums = {};                           // metrics that are read where the step is logged
+    DeviceMetrics sums = {};                     // metrics that are read where the step is logged
     std::function<void(Metrics&)> updated = {};  // after the update, before log and checkpoint; may add to the metrics
   };
   /// The backward of this step's loss is through. Updates the weights, or skips where loss or gradient is not finite;

@@ -16,7 +16,7 @@
 #include "device.h"
 #include "shape.h"
 
-struct CUstream_st;    // cudaStream_t is a pointer to it
+struct CUstream_st;     // cudaStream_t is a pointer to it
 struct CUgraphExec_st;  // cudaGraphExec_t likewise
 
 namespace tenon {
@@ -101,8 +101,8 @@ class Graph {
   CUgraphExec_st* recorded_ = nullptr;
 };
 
-/// A copy of device memory to the host that is under way: what was queued before it comes first, and wait() waits for it
-/// alone, not for what was queued later.
+/// A copy of device memory to the host that is under way: what was queued before it comes first, and wait() waits for
+/// it alone, not for what was queued later.
 class Readback {
  public:
   Readback() = default;

@@ -71,7 +71,7 @@ class Generator {
  private:
   Model& model_;
   GeneratorOptions options_;
-  std::unique_ptr<KvCache> cache_;  // kept between calls while it is large enough
+  std::unique_ptr<KvCache> cache_;        // kept between calls while it is large enough
   std::unique_ptr<DecodeGraphs> graphs_;  // of that cache
 };
 

@@ -81,9 +81,7 @@ class Scheduler {
   const GenerateRequest& request(size_t index) const { return requests_[index]; }
   int64_t max_new_tokens(size_t index) const { return max_new_[index]; }
   /// Whether the sequence is over once what was drawn for it is read.
-  bool ends_unread(const Sequence& s) const {
-    return s.unread > 0 && s.drawn() >= max_new_[s.completion.request];
-  }
+  bool ends_unread(const Sequence& s) const { return s.unread > 0 && s.drawn() >= max_new_[s.completion.request]; }
   /// Makes room for the token at `position`: a new page, or a copy of one that others read.
   void make_writable(Sequence& sequence, int64_t position);
 

@@ -102,7 +102,10 @@ TEST_F(TrainingOnCuda, DistillationAndGrpoRun) {
   for (const char* kind : kKinds) {
     models::Model teacher = tiny_model(options_for(kind, kGpu)), student = tiny_model(options_for("dense", kGpu));
     DistillTrainer(student, teacher, sum_examples(),
-                   {.train_batch_size = 4, .max_steps = 3, .save_steps = 0, .output_dir = dir / "distill" + kind,
+                   {.train_batch_size = 4,
+                    .max_steps = 3,
+                    .save_steps = 0,
+                    .output_dir = dir / "distill" + kind,
                     .tensorboard = false})
         .train();
     EXPECT_EQ(read_metrics(dir / "distill" + kind + "/metrics.jsonl").size(), 3u);
@@ -134,13 +137,14 @@ void expect_first_step_as_on_the_cpu(const std::string& what, const std::vector<
   const auto gpu = read_metrics(dir / kGpu.name() + "/metrics.jsonl");
   ASSERT_EQ(cpu.size(), gpu.size()) << what;
   for (const std::string& name : names)
-    EXPECT_NEAR(metric(gpu[0], name), metric(cpu[0], name), 1e-4 * (1 + std::abs(metric(cpu[0], name)))) << what << ", "
-                                                                                                        << name;
+    EXPECT_NEAR(metric(gpu[0], name), metric(cpu[0], name), 1e-4 * (1 + std::abs(metric(cpu[0], name))))
+        << what << ", " << name;
 }
 
 PreferenceDataset sum_pairs() {
   std::vector<PreferencePair> pairs;
-  for (const auto& [question, answer] : sums()) pairs.push_back({example(question, answer), example(question, "no no")});
+  for (const auto& [question, answer] : sums())
+    pairs.push_back({example(question, answer), example(question, "no no")});
   return PreferenceDataset::from_pairs(std::move(pairs));
 }
 
@@ -159,28 +163,27 @@ TEST_F(TrainingOnCuda, PreferencesAndPpo) {
             {.train_batch_size = 3, .max_steps = 2, .save_steps = 0, .output_dir = dir, .tensorboard = false})
             .train();
       });
-  expect_first_step_as_on_the_cpu(
-      "ppo", {"reward", "loss", "val/grad_norm"}, [](models::Model& model, const std::string& dir) {
-        models::Model value = models::with_scalar_head(model, 7);
-        const PromptDataset data = sum_prompts();
-        PpoTrainer trainer(model, value, data,
-                           {.generation_batch_size = 8,
-                            .num_mini_batches = 1,
-                            .num_ppo_epochs = 1,
-                            .max_completion_length = 6,
-                            .max_steps = 2,
-                            .save_steps = 0,
-                            .output_dir = dir,
-                            .tensorboard = false});
-        trainer.reward("yes", says_yes);
-        trainer.train();
-      });
-  expect_first_step_as_on_the_cpu(
-      "lora", {"loss", "grad_norm"}, [](models::Model& model, const std::string& dir) {
-        SftOptions options = sft(dir, 2);
-        options.lora.lora_r = 4;
-        SftTrainer(model, sum_examples(), options).train();
-      });
+  expect_first_step_as_on_the_cpu("ppo", {"reward", "loss", "val/grad_norm"},
+                                  [](models::Model& model, const std::string& dir) {
+                                    models::Model value = models::with_scalar_head(model, 7);
+                                    const PromptDataset data = sum_prompts();
+                                    PpoTrainer trainer(model, value, data,
+                                                       {.generation_batch_size = 8,
+                                                        .num_mini_batches = 1,
+                                                        .num_ppo_epochs = 1,
+                                                        .max_completion_length = 6,
+                                                        .max_steps = 2,
+                                                        .save_steps = 0,
+                                                        .output_dir = dir,
+                                                        .tensorboard = false});
+                                    trainer.reward("yes", says_yes);
+                                    trainer.train();
+                                  });
+  expect_first_step_as_on_the_cpu("lora", {"loss", "grad_norm"}, [](models::Model& model, const std::string& dir) {
+    SftOptions options = sft(dir, 2);
+    options.lora.lora_r = 4;
+    SftTrainer(model, sum_examples(), options).train();
+  });
 }
 
 }  // namespace
