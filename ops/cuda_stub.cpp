@@ -3,12 +3,14 @@
 #include "cuda/activations.h"
 #include "cuda/adamw.h"
 #include "cuda/cast.h"
+#include "cuda/distill_head.h"
 #include "cuda/elementwise.h"
 #include "cuda/expert_plan.h"
 #include "cuda/grouped_linear.h"
 #include "cuda/indexing.h"
 #include "cuda/latent_attention.h"
 #include "cuda/linear.h"
+#include "cuda/loss_head.h"
 #include "cuda/matmul.h"
 #include "cuda/paged_attention.h"
 #include "cuda/reduce.h"
@@ -36,6 +38,11 @@ void add_into(Tensor&, const Tensor&, float) { refuse(); }
 void add_scaled_into(Tensor&, const Tensor&, const Tensor&) { refuse(); }
 void binary(Binary, const Tensor&, const Tensor&, Tensor&) { refuse(); }
 void convert(const Tensor&, Tensor&) { refuse(); }
+void cross_entropy_one_pass(const Tensor&, const Tensor&, const Tensor&, const Tensor&, Tensor*, Tensor*, Tensor*,
+                            const HeadPacks&, Tensor&) {
+  refuse();
+}
+void distill_loss(const DistillStudent&, const Tensor&, const Tensor&, const PackedWeight*, Tensor&) { refuse(); }
 void fill(Tensor&, float) { refuse(); }
 void gather(const Tensor&, const Tensor&, Tensor&) { refuse(); }
 void gather_rows(const Tensor&, const Tensor&, Tensor&) { refuse(); }
@@ -68,6 +75,7 @@ void paged_write(const Tensor&, const Tensor&, const Tensor&, Tensor&, Tensor&) 
 void permute(Tensor&, const Tensor&, const ExpertPlan&) { refuse(); }
 void permute_backward(Tensor&, const Tensor&, const ExpertPlan&) { refuse(); }
 void plan_experts(ExpertPlan&, const Tensor&) { refuse(); }
+void mean_token_weight(const Tensor&, Tensor&) { refuse(); }
 void reduce(Reduction, const Tensor&, int64_t, int64_t, int64_t, Tensor&) { refuse(); }
 void rms_norm(const Tensor&, const Tensor&, float, Tensor&, Tensor&) { refuse(); }
 void rms_norm_backward(const Tensor&, const Tensor*, const Tensor&, const Tensor&, const Tensor&, Tensor&, Tensor*) {
@@ -91,6 +99,20 @@ void softmax_backward(const Tensor&, const Tensor&, Tensor&) { refuse(); }
 void swiglu(const Tensor&, const Tensor&, Tensor&) { refuse(); }
 void swiglu_backward(const Tensor&, const Tensor&, const Tensor&, Tensor&, Tensor&) { refuse(); }
 void top_k(const Tensor&, int64_t, Tensor&, Tensor&) { refuse(); }
+void token_logprobs(const Tensor&, const Tensor&, const Tensor&, float, const PackedWeight*, TokenLogProbs&) {
+  refuse();
+}
+void token_logprobs_backward(const Tensor&, const Tensor*, const Tensor&, const Tensor&, const Tensor&,
+                             const TokenLogProbs&, float, Tensor&, Tensor*, const HeadPacks&) {
+  refuse();
+}
+void token_loss_one_pass(const Tensor&, const Tensor&, const Tensor&, float, bool, const TokenLoss&, Tensor*, Tensor*,
+                         Tensor*, Tensor*, const HeadPacks&, double&) {
+  refuse();
+}
+void top_k(const Tensor&, int64_t, Tensor&, Tensor&) { refuse(); }
+void top_k_distill_loss(const DistillStudent&, const TopLogProbs&, Tensor&) { refuse(); }
+void top_logprobs(const Tensor&, const Tensor&, float, const PackedWeight*, TopLogProbs&) { refuse(); }
 void unary(Unary, const Tensor&, Tensor&, float, float) { refuse(); }
 void unpermute(Tensor&, const Tensor&, const Tensor&, const ExpertPlan&) { refuse(); }
 void unpermute_backward(Tensor&, Tensor&, const Tensor&, const Tensor&, const Tensor&, const ExpertPlan&) { refuse(); }

@@ -2,6 +2,7 @@
 
 #include "../runtime/check.h"
 #include "cpu/distill_head.h"
+#include "cuda/distill_head.h"
 #include "dispatch.h"
 #include "distill_arguments.h"
 
@@ -73,8 +74,8 @@ Tensor distill_loss_one_pass(const Tensor& hidden, const Tensor& weight, const T
         student.tokens(), teacher_hidden.dim(0));
 
   return loss_of(student, [&](Tensor& loss) {
-    on_device(op, hidden.device(),
-              [&] { cpu::distill_loss(student, teacher_hidden, teacher_weight, teacher_packed, loss); });
+    on_device(op, hidden.device(), cpu::distill_loss, cuda::distill_loss, student, teacher_hidden, teacher_weight,
+              teacher_packed, loss);
   });
 }
 
@@ -89,7 +90,8 @@ TopLogProbs top_logprobs(const Tensor& hidden, const Tensor& weight, int64_t k, 
   TopLogProbs out{Tensor::empty({tokens, k}, DType::i32, hidden.device()),
                   Tensor::empty({tokens, k}, DType::f32, hidden.device()),
                   Tensor::empty({tokens}, DType::f32, hidden.device())};
-  if (tokens > 0) on_device(op, hidden.device(), [&] { cpu::top_logprobs(hidden, weight, temperature, packed, out); });
+  if (tokens > 0)
+    on_device(op, hidden.device(), cpu::top_logprobs, cuda::top_logprobs, hidden, weight, temperature, packed, out);
   return out;
 }
 
@@ -120,7 +122,7 @@ Tensor top_k_distill_loss_one_pass(const Tensor& hidden, const Tensor& weight, c
         student.tokens(), student.vocabulary());
 
   return loss_of(student, [&](Tensor& loss) {
-    on_device(op, hidden.device(), [&] { cpu::top_k_distill_loss(student, teacher, loss); });
+    on_device(op, hidden.device(), cpu::top_k_distill_loss, cuda::top_k_distill_loss, student, teacher, loss);
   });
 }
 

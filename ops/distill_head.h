@@ -54,7 +54,7 @@ TopLogProbs top_logprobs(const Tensor& hidden, const Tensor& weight, int64_t k, 
                          const PackedWeight* packed = nullptr);
 
 /// As distill_loss_one_pass, over the outcomes of `teacher`, whose ids a row has once each. Throws Error for an id
-/// outside the vocabulary.
+/// outside the vocabulary; on a GPU the next wait for it does.
 Tensor top_k_distill_loss_one_pass(const Tensor& hidden, const Tensor& weight, const TopLogProbs& teacher,
                                    const Tensor& token_weight, const DivergenceOptions& options, Tensor* divergence,
                                    Tensor* dhidden, Tensor* dweight, const HeadPacks& packs = {});

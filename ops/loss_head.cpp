@@ -2,6 +2,7 @@
 
 #include "../runtime/check.h"
 #include "cpu/loss_head.h"
+#include "cuda/loss_head.h"
 #include "dispatch.h"
 
 namespace tenon::ops {
@@ -52,7 +53,8 @@ TokenLogProbs token_logprobs(const Tensor& hidden, const Tensor& weight, const T
   result.lse = Tensor::zeros(tokens, DType::f32, hidden.device());
   if (with_entropy) result.entropy = Tensor::zeros(tokens, DType::f32, hidden.device());
   if (hidden.dim(0) > 0)
-    on_device(op, hidden.device(), [&] { cpu::token_logprobs(hidden, weight, targets, temperature, packed, result); });
+    on_device(op, hidden.device(), cpu::token_logprobs, cuda::token_logprobs, hidden, weight, targets, temperature,
+              packed, result);
   return result;
 }
 
@@ -70,10 +72,8 @@ void token_logprobs_backward(const Tensor& dlogprob, const Tensor* dentropy, con
   if (dweight != nullptr) check_weight_gradient(op, *dweight, weight);
   check_hidden_gradient(op, dhidden, hidden);
   if (hidden.dim(0) == 0) return;
-  on_device(op, hidden.device(), [&] {
-    cpu::token_logprobs_backward(dlogprob, dentropy, hidden, weight, targets, forward, temperature, dhidden, dweight,
-                                 packs);
-  });
+  on_device(op, hidden.device(), cpu::token_logprobs_backward, cuda::token_logprobs_backward, dlogprob, dentropy,
+            hidden, weight, targets, forward, temperature, dhidden, dweight, packs);
   dhidden.bump_version();
 }
 
@@ -86,10 +86,8 @@ double token_loss_one_pass(const Tensor& hidden, const Tensor& weight, const Ten
   check(entropy == nullptr || with_entropy, "{}: entropy is asked for, but with_entropy is false", op);
   double total = 0;
   if (hidden.dim(0) == 0) return total;
-  on_device(op, hidden.device(), [&] {
-    total = cpu::token_loss_one_pass(hidden, weight, targets, temperature, with_entropy, loss, logprob, entropy,
-                                     dhidden, dweight, packs);
-  });
+  on_device(op, hidden.device(), cpu::token_loss_one_pass, cuda::token_loss_one_pass, hidden, weight, targets,
+            temperature, with_entropy, loss, logprob, entropy, dhidden, dweight, packs, total);
   for (Tensor* written : {logprob, entropy, dhidden})
     if (written != nullptr) written->bump_version();
   return total;
@@ -104,9 +102,8 @@ Tensor cross_entropy_one_pass(const Tensor& hidden, const Tensor& weight, const 
   check_dtype(op, {"token_weight", token_weight}, DType::f32);
   check_shape(op, {"token_weight", token_weight}, {hidden.dim(0)});
   Tensor loss = Tensor::empty({}, DType::f32, hidden.device());
-  on_device(op, hidden.device(), [&] {
-    cpu::cross_entropy_one_pass(hidden, weight, targets, token_weight, logprob, dhidden, dweight, packs, loss);
-  });
+  on_device(op, hidden.device(), cpu::cross_entropy_one_pass, cuda::cross_entropy_one_pass, hidden, weight, targets,
+            token_weight, logprob, dhidden, dweight, packs, loss);
   for (Tensor* written : {logprob, dhidden})
     if (written != nullptr) written->bump_version();
   return loss;
@@ -117,7 +114,7 @@ Tensor mean_token_weight(const Tensor& targets) {
   check_dtype(op, {"targets", targets}, DType::i32);
   check_rank(op, {"targets", targets}, 1);
   Tensor weight = Tensor::empty(targets.shape(), DType::f32, targets.device());
-  on_device(op, targets.device(), [&] { cpu::mean_token_weight(targets.contiguous(), weight); });
+  on_device(op, targets.device(), cpu::mean_token_weight, cuda::mean_token_weight, targets.contiguous(), weight);
   return weight;
 }
 

@@ -5,7 +5,8 @@
 //
 // Tokens are taken in chunks whose logits stay small; nothing of size [T, V] exists, and the backward computes the
 // logits again. A target below 0 (-100 by custom) means that the token has none: its logprob, entropy and gradient are
-// 0, and its logits are not computed at all.
+// 0. The CPU does not compute its logits at all; the host of a GPU does not see the targets, so there all n tokens are
+// computed, and those that have none are better left out beforehand.
 //
 // FLOPs, with n = tokens that have a target: forward 2 n V d, backward 6 n V d (4 n V d for the one-pass form, whose
 // logits serve loss and gradient).
@@ -26,8 +27,9 @@ struct TokenLogProbs {
 };
 
 /// hidden `[T, d]` and weight `[V, d]` f32 or bf16 alike, targets i32 `[T]`, temperature > 0. `packed` is weight packed
-/// for PackFor::forward. Throws Error naming the token when a target is V or more, and when dims, dtypes or devices
-/// differ. NaN logits give NaN here, so that a trainer can skip the step; sample() refuses them.
+/// for PackFor::forward. Throws Error naming the token when a target is V or more (on a GPU the next wait for it does),
+/// and when dims, dtypes or devices differ. NaN logits give NaN here, so that a trainer can skip the step; sample()
+/// refuses them.
 TokenLogProbs token_logprobs(const Tensor& hidden, const Tensor& weight, const Tensor& targets, float temperature,
                              bool with_entropy, const PackedWeight* packed = nullptr);
 

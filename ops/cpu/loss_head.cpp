@@ -156,13 +156,13 @@ void token_logprobs_backward(const Tensor& dlogprob, const Tensor* dentropy, con
   }
 }
 
-double token_loss_one_pass(const Tensor& hidden, const Tensor& weight, const Tensor& targets, float temperature,
-                           bool with_entropy, const TokenLoss& loss, Tensor* logprob, Tensor* entropy, Tensor* dhidden,
-                           Tensor* dweight, const HeadPacks& packs) {
+void token_loss_one_pass(const Tensor& hidden, const Tensor& weight, const Tensor& targets, float temperature,
+                         bool with_entropy, const TokenLoss& loss, Tensor* logprob, Tensor* entropy, Tensor* dhidden,
+                         Tensor* dweight, const HeadPacks& packs, double& total) {
   const Tensor target = checked_targets("token_loss_one_pass", targets, weight.dim(0));
   const int64_t tokens = hidden.dim(0);
   if (dhidden != nullptr) std::memset(dhidden->raw(), 0, dhidden->nbytes());
-  double total = 0;
+  total = 0;
   const MemoryTag tag("workspace");
   const Tensor x = hidden.contiguous();
   Chunk chunk(x, weight, packs);
@@ -189,7 +189,6 @@ double token_loss_one_pass(const Tensor& hidden, const Tensor& weight, const Ten
     chunk.backward({chunk.targets(), rows_lse.data(), rows_dlogprob.data(), nullptr, nullptr}, 1 / temperature, dhidden,
                    dweight);
   }
-  return total;
 }
 
 void cross_entropy_one_pass(const Tensor& hidden, const Tensor& weight, const Tensor& targets,
@@ -200,7 +199,8 @@ void cross_entropy_one_pass(const Tensor& hidden, const Tensor& weight, const Te
   const int32_t* target = dense.data<int32_t>();
   check(std::any_of(target, target + dense.numel(), [](int32_t t) { return t >= 0; }),
         "cross_entropy: none of {} tokens has a target, nothing is left to learn from", dense.numel());
-  const double total = cpu::token_loss_one_pass(
+  double total = 0;
+  cpu::token_loss_one_pass(
       hidden, weight, targets, 1, /*with_entropy=*/false,
       [&](int64_t begin, int64_t end, const float* p, const float*, float* dlogprob) {
         double sum = 0;
@@ -211,7 +211,7 @@ void cross_entropy_one_pass(const Tensor& hidden, const Tensor& weight, const Te
         }
         return sum;
       },
-      logprob, /*entropy=*/nullptr, dhidden, dweight, packs);
+      logprob, /*entropy=*/nullptr, dhidden, dweight, packs, total);
   *loss.data<float>() = static_cast<float>(total);
 }
 

@@ -12,9 +12,10 @@ void token_logprobs(const Tensor& hidden, const Tensor& weight, const Tensor& ta
 void token_logprobs_backward(const Tensor& dlogprob, const Tensor* dentropy, const Tensor& hidden, const Tensor& weight,
                              const Tensor& targets, const TokenLogProbs& forward, float temperature, Tensor& dhidden,
                              Tensor* dweight, const HeadPacks& packs);
-double token_loss_one_pass(const Tensor& hidden, const Tensor& weight, const Tensor& targets, float temperature,
-                           bool with_entropy, const TokenLoss& loss, Tensor* logprob, Tensor* entropy, Tensor* dhidden,
-                           Tensor* dweight, const HeadPacks& packs);
+/// total: what the losses sum to.
+void token_loss_one_pass(const Tensor& hidden, const Tensor& weight, const Tensor& targets, float temperature,
+                         bool with_entropy, const TokenLoss& loss, Tensor* logprob, Tensor* entropy, Tensor* dhidden,
+                         Tensor* dweight, const HeadPacks& packs, double& total);
 /// loss f32 []. Throws Error where there is no target.
 void cross_entropy_one_pass(const Tensor& hidden, const Tensor& weight, const Tensor& targets,
                             const Tensor& token_weight, Tensor* logprob, Tensor* dhidden, Tensor* dweight,

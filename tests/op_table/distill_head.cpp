@@ -65,7 +65,7 @@ std::vector<double> merged(const std::vector<double>& log_p, std::span<const dou
 OpCase with_beta(const char* name, float beta) {
   return {
       .name = name,
-      .shapes = {{1, 2, 1, 1}, {3, 33, 8, 5}, {70, 600, 16, 24}},
+      .shapes = {{1, 2, 1, 1}, {3, 33, 8, 5}, {70, 600, 16, 24}, {3, 4100, 4, 3}, {2, 2053, 3, 4}},
       .bench_shape = {512, 8192, 512, 1024},
       .inputs =
           [](Draw& draw, const Problem& p) {
@@ -109,7 +109,7 @@ OpCase top_k_with_beta(const char* name, float beta) {
   const auto teacher = [](const auto& in) { return ops::TopLogProbs{in("ids"), in("logprob"), in("tail")}; };
   return {
       .name = name,
-      .shapes = {{1, 2, 1, 1}, {3, 33, 8, 5}, {70, 600, 16, 130}, {5, 1100, 4, 1}},
+      .shapes = {{1, 2, 1, 1}, {3, 33, 8, 5}, {70, 600, 16, 130}, {5, 1100, 4, 1}, {3, 4100, 4, 600}, {2, 2053, 3, 31}},
       .bench_shape = {512, 8192, 512, 64},
       .inputs =
           [](Draw& draw, const Problem& p) {
@@ -168,7 +168,7 @@ OpCase top_k_with_beta(const char* name, float beta) {
 OpCase top_logprobs_case() {
   return {
       .name = "top_logprobs",
-      .shapes = {{1, 2, 1, 1}, {3, 33, 8, 5}, {70, 600, 16, 130}, {5, 1100, 4, 1}},
+      .shapes = {{1, 2, 1, 1}, {3, 33, 8, 5}, {70, 600, 16, 130}, {5, 1100, 4, 1}, {3, 4100, 4, 600}, {2, 2053, 3, 31}},
       .bench_shape = {512, 8192, 512, 64},
       .inputs =
           [](Draw& draw, const Problem& p) {

@@ -47,7 +47,13 @@ OpCase log_probabilities() {
   constexpr float kTemperature = 0.7f;
   return {
       .name = "token_logprobs",
-      .shapes = {{1, 1, 1, 1}, {5, 16, 82, 1}, {9, 8, 1500, 2}, {70, 24, 33, 3}, {3, 4, 5, 1}},
+      .shapes = {{1, 1, 1, 1},
+                 {5, 16, 82, 1},
+                 {9, 8, 1500, 2},
+                 {70, 24, 33, 3},
+                 {3, 4, 5, 1},
+                 {31, 4, 4100, 4},
+                 {2, 4, 4103, 1}},
       .bench_shape = {512, 576, 49152, 1},
       .inputs = draw_head,
       .run =
