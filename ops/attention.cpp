@@ -2,6 +2,7 @@
 
 #include "../runtime/check.h"
 #include "cpu/attention.h"
+#include "cuda/attention.h"
 #include "dispatch.h"
 
 namespace tenon::ops {
@@ -42,10 +43,8 @@ Attention attention(const Tensor& q, const Tensor& k, const Tensor& v, const Ten
   check_sequences("attention", q, k, v, cu_seqlens, options);
   Attention result{Tensor::empty({q.dim(0), q.dim(1), v.dim(2)}, q.dtype(), q.device()),
                    Tensor::empty({q.dim(0), q.dim(1)}, DType::f32, q.device())};
-  on_device("attention", q.device(), [&] {
-    cpu::attention(q.contiguous(), k.contiguous(), v.contiguous(), cu_seqlens.contiguous(), options, result.out,
-                   result.lse);
-  });
+  on_device("attention", q.device(), cpu::attention, cuda::attention, q.contiguous(), k.contiguous(), v.contiguous(),
+            cu_seqlens.contiguous(), options, result.out, result.lse);
   return result;
 }
 
@@ -61,10 +60,9 @@ AttentionGrads attention_backward(const Tensor& dout, const Tensor& q, const Ten
   check(lse.dtype() == DType::f32 && lse.rank() == 2 && lse.dim(0) == q.dim(0) && lse.dim(1) == q.dim(1),
         "attention_backward: lse must be f32 [{}, {}], got {} {}", q.dim(0), q.dim(1), lse.dtype(), lse.shape());
   AttentionGrads grads{Tensor::like(q), Tensor::like(k), Tensor::like(v)};
-  on_device("attention_backward", q.device(), [&] {
-    cpu::attention_backward(dout.contiguous(), q.contiguous(), k.contiguous(), v.contiguous(), out.contiguous(),
-                            lse.contiguous(), cu_seqlens.contiguous(), options, grads.dq, grads.dk, grads.dv);
-  });
+  on_device("attention_backward", q.device(), cpu::attention_backward, cuda::attention_backward, dout.contiguous(),
+            q.contiguous(), k.contiguous(), v.contiguous(), out.contiguous(), lse.contiguous(), cu_seqlens.contiguous(),
+            options, grads.dq, grads.dk, grads.dv);
   return grads;
 }
 

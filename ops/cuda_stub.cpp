@@ -2,6 +2,7 @@
 #include "../runtime/check.h"
 #include "cuda/activations.h"
 #include "cuda/adamw.h"
+#include "cuda/attention.h"
 #include "cuda/cast.h"
 #include "cuda/distill_head.h"
 #include "cuda/elementwise.h"
@@ -36,6 +37,13 @@ void activation_backward(Activation, const Tensor&, const Tensor&, Tensor&) { re
 void adamw_step(std::span<AdamWTensor>, const AdamWStep&) { refuse(); }
 void add_into(Tensor&, const Tensor&, float) { refuse(); }
 void add_scaled_into(Tensor&, const Tensor&, const Tensor&) { refuse(); }
+void attention(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const AttentionOptions&, Tensor&, Tensor&) {
+  refuse();
+}
+void attention_backward(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
+                        const Tensor&, const AttentionOptions&, Tensor&, Tensor&, Tensor&) {
+  refuse();
+}
 void binary(Binary, const Tensor&, const Tensor&, Tensor&) { refuse(); }
 void convert(const Tensor&, Tensor&) { refuse(); }
 void cross_entropy_one_pass(const Tensor&, const Tensor&, const Tensor&, const Tensor&, Tensor*, Tensor*, Tensor*,

@@ -38,6 +38,13 @@ __device__ inline void ldmatrix_x4_trans(uint32_t (&r)[4], const void* row) {
                : "memory");
 }
 
+/// 2^x within 2 ulp; what is subnormal is 0, and so is 2^-infinity.
+__device__ inline float exp2_approx(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 /// d[16x8] += a[16x16] b[16x8], bf16 operands, float sums.
 __device__ inline void mma_m16n8k16(float (&d)[4], const uint32_t (&a)[4], const uint32_t& b0, const uint32_t& b1) {
   asm volatile(

@@ -1,6 +1,7 @@
 // The instructions of ops/cuda/ptx.h.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include "emulated_warp.h"
@@ -38,6 +39,11 @@ void cp_async_wait() {
   emu::Thread& t = *emu::machine.current;
   for (; t.copies.size() > kPending + 1; t.copies.erase(t.copies.begin()))
     for (emu::AsyncCopy& c : t.copies.front()) detail::copy_now(c), emu::touch(t, c.to, c.bytes, emu::Access::write);
+}
+
+inline float exp2_approx(float x) {
+  const float y = std::exp2(x);
+  return y < 0x1p-126f ? 0.0f : y;
 }
 
 template <int kCount, bool kTranspose>
