@@ -101,10 +101,10 @@ void AdamW::load_state(const std::function<Tensor(const std::string&)>& lookup) 
     check(first.defined() == second.defined(), "AdamW: the state has only one of the two moments of {}", p->name());
     if (first.defined()) {
       Moments& m = moments(*p);
-      ops::copy_into(m.first, first);
-      ops::copy_into(m.second, second);
+      ops::copy_into(m.first, first.to(p->device()));
+      ops::copy_into(m.second, second.to(p->device()));
     }
-    if (master.defined()) p->assign(master);
+    if (master.defined()) p->assign(master.to(p->device()));
   }
 }
 

@@ -110,7 +110,7 @@ void draw(Parameter& a, uint64_t seed) {
   fill_uniform({seed, stream_of(a.name())}, 0, all);
   const float bound = 1 / std::sqrt(static_cast<float>(a.shape()[1]));
   for (float& v : all) v = (2 * v - 1) * bound;
-  a.assign(values.to(a.value().device()));
+  a.assign(values.to(a.device()));
 }
 
 }  // namespace

@@ -112,7 +112,8 @@ TEST_F(TrainingOnCuda, DistillationAndGrpoRun) {
 
     for (const Device device : {Device::cpu(), kGpu}) {
       models::Model model = tiny_model(options_for(kind, device));
-      GrpoTrainer trainer(model, sum_prompts(), grpo_options(dir / "grpo" + kind + device.name(), 4));
+      const PromptDataset data = sum_prompts();
+      GrpoTrainer trainer(model, data, grpo_options(dir / "grpo" + kind + device.name(), 4));
       trainer.reward("yes", says_yes);
       trainer.train();
     }
