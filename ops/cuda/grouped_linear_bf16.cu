@@ -90,18 +90,15 @@ template <class Tile, bool kPieces>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     weight_kernel(const __grid_constant__ WeightProduct p, float* dw) {
   const int i0 = static_cast<int>(blockIdx.x) * Tile::kN, o0 = static_cast<int>(blockIdx.y) * Tile::kM;
-  for (int e = static_cast<int>(blockIdx.z); e < p.plan.experts; e += static_cast<int>(gridDim.z)) {
-    const int count = p.plan.counts[e];
-    if (count == 0) continue;
-    const int64_t first = p.plan.offsets[e];
-    float sum[Tile::kSteps][Tile::kColumnSteps][4] = {};
-    __syncthreads();  // the sums of the expert before have been stored
-    multiply_tile<Tile, true, true, kPieces>({p.dy + first * p.out + o0, p.out, p.out - o0},
-                                             {p.x + first * p.in + i0, p.in, p.in - i0}, count, sum);
-    const float* staged = stage_sums<Tile>(sum);
-    store_rows<Tile>(staged, dw + (int64_t{e} * p.out + o0) * p.in + i0, p.in, min(Tile::kM, p.out - o0), p.in - i0,
-                     true, p.pieces);
-  }
+  const int64_t e = blockIdx.z, first = p.plan.offsets[e];
+  const int count = p.plan.counts[e];
+  if (count == 0) return;
+  float sum[Tile::kSteps][Tile::kColumnSteps][4] = {};
+  multiply_tile<Tile, true, true, kPieces>({p.dy + first * p.out + o0, p.out, p.out - o0},
+                                           {p.x + first * p.in + i0, p.in, p.in - i0}, count, sum);
+  const float* staged = stage_sums<Tile>(sum);
+  store_rows<Tile>(staged, dw + (e * p.out + o0) * p.in + i0, p.in, min(Tile::kM, p.out - o0), p.in - i0, true,
+                   p.pieces);
 }
 
 bool in_pieces(int64_t columns, const Tensor& x) {
@@ -156,7 +153,7 @@ void grouped_weight_bf16(Tensor& dw, const Tensor& dy, const Tensor& x, const Ex
   const auto run = [&]<class Tile, bool kPieces>() {
     launch(weight_kernel<Tile, kPieces>,
            {.grid = dim3(static_cast<unsigned>(ceil_div(in, Tile::kN)), static_cast<unsigned>(ceil_div(out, Tile::kM)),
-                         static_cast<unsigned>(std::min<int64_t>(plan.experts, 65535))),
+                         static_cast<unsigned>(plan.experts)),
             .block = dim3(Tile::kThreads),
             .shared_bytes = Tile::kSharedBytes},
            product, dw.data<float>());

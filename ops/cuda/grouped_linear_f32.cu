@@ -110,16 +110,13 @@ template <class D, class X>
 __global__ void __launch_bounds__(kThreads)
     weight_kernel(DevicePlan plan, const D* dy, const X* x, int out, int in, bool pieces, float* dw) {
   const int i0 = static_cast<int>(blockIdx.x) * kTile, o0 = static_cast<int>(blockIdx.y) * kTile;
-  for (int e = static_cast<int>(blockIdx.z); e < plan.experts; e += static_cast<int>(gridDim.z)) {
-    const int count = plan.counts[e];
-    if (count == 0) continue;
-    const int64_t first = plan.offsets[e];
-    float sum[kRows][kColumns] = {};
-    __syncthreads();  // the stages of the expert before have been read
-    multiply<true, true>(Operand<D>{dy + first * out + o0, out, out - o0}, Operand<X>{x + first * in + i0, in, in - i0},
-                         count, sum);
-    store_tile(sum, dw + (int64_t{e} * out + o0) * in + i0, in, out - o0, in - i0, true, pieces);
-  }
+  const int64_t e = blockIdx.z, first = plan.offsets[e];
+  const int count = plan.counts[e];
+  if (count == 0) return;
+  float sum[kRows][kColumns] = {};
+  multiply<true, true>(Operand<D>{dy + first * out + o0, out, out - o0}, Operand<X>{x + first * in + i0, in, in - i0},
+                       count, sum);
+  store_tile(sum, dw + (e * out + o0) * in + i0, in, out - o0, in - i0, true, pieces);
 }
 
 unsigned tiles(int64_t n) { return static_cast<unsigned>((n + kTile - 1) / kTile); }
@@ -139,9 +136,8 @@ void grouped_rows_f32(Tensor& y, float beta, const Tensor& x, const Tensor& w, b
 }
 
 void grouped_weight_f32(Tensor& dw, const Tensor& dy, const Tensor& x, const ExpertPlan& plan) {
-  const LaunchShape shape{
-      .grid = dim3(tiles(x.dim(1)), tiles(dy.dim(1)), static_cast<unsigned>(std::min<int64_t>(plan.experts, 65535))),
-      .block = dim3(kThreads)};
+  const LaunchShape shape{.grid = dim3(tiles(x.dim(1)), tiles(dy.dim(1)), static_cast<unsigned>(plan.experts)),
+                          .block = dim3(kThreads)};
   for_float_types(dy.dtype(), [&]<class D>() {
     for_float_types(x.dtype(), [&]<class X>() {
       if constexpr (!std::is_same_v<D, bf16> || !std::is_same_v<X, bf16>)

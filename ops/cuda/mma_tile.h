@@ -87,6 +87,7 @@ __device__ void multiply_tile(const MmaOperand& a, const MmaOperand& b, int dept
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int m0 = warp / Tile::kAcross * Tile::kWarpM, n0 = warp % Tile::kAcross * Tile::kWarpN;
   const int steps = (depth + kDepth - 1) / kDepth;
+  const bool idle = m0 >= a.size || n0 >= b.size;  // a warp whose part is all zeros leaves the tensor cores to others
 
   const auto load_next = [&](int step) {
     if (step < steps) {
@@ -130,6 +131,7 @@ __device__ void multiply_tile(const MmaOperand& a, const MmaOperand& b, int dept
     ptx::cp_async_wait<kStages - 2>();
     __syncthreads();  // the stage is there for all, and the one before has been read by all
     load_next(step + kStages - 1);
+    if (idle) continue;
     const int stage = step % kStages;
     read(stage, 0, 0);
 #pragma unroll

@@ -21,7 +21,7 @@ struct RowBlocks {
   int64_t count, rows_each;
 };
 RowBlocks row_blocks(int64_t rows) {
-  const int64_t each = std::max<int64_t>((rows + kMaxPartials - 1) / kMaxPartials, kWarps);
+  const int64_t each = std::max<int64_t>((rows + kMaxPartials - 1) / kMaxPartials, 4 * kWarps);
   return {(rows + each - 1) / each, each};
 }
 
@@ -170,12 +170,15 @@ __global__ void __launch_bounds__(kThreads)
         (s > 0 && start <= sequences.starts[s - 1]))
       report(order, start, s);
   }
-  for (int64_t s = thread; s < rows * k; s += threads) {
-    const int32_t e = experts[s];
-    if (e < 0 || e >= n)
-      report(outside, e, s);
-    else
-      atomicAdd(&load[int64_t{sequences.of(s / k)} * n + e], 1);
+  for (int64_t r = thread; r < rows; r += threads) {
+    int32_t* row = load + int64_t{sequences.of(r)} * n;
+    for (int j = 0; j < k; ++j) {
+      const int32_t e = experts[r * k + j];
+      if (e < 0 || e >= n)
+        report(outside, e, r * k + j);
+      else
+        atomicAdd(&row[e], 1);
+    }
   }
 }
 
@@ -311,7 +314,7 @@ void sequence_balance_loss(SequenceBalance& result, const Tensor& logits, const 
   const int64_t rows = logits.dim(0), n = logits.dim(1), k = experts.dim(1);
   const Sequences sequences = sequences_of(cu_seqlens);
   tenon::cuda::set_bytes(logits.device(), result.load.raw(), 0, result.load.nbytes());
-  const int64_t threads = std::max<int64_t>(rows * k, cu_seqlens.numel());
+  const int64_t threads = std::max<int64_t>(rows, cu_seqlens.numel());
   launch(sequence_load_kernel, blocks_of(std::min<int64_t>((threads + kThreads - 1) / kThreads, 1 << 14)), sequences,
          experts.data<int32_t>(), rows, static_cast<int>(n), static_cast<int>(k), tenon::cuda::fault_slot("expert", n),
          tenon::cuda::fault_slot("cu_seqlens does not rise from 0 to the number of tokens:", tenon::cuda::kNoBound),
