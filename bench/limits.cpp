@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <map>
 
 #include "../ops/matmul.h"
 #include "../runtime/cpu.h"
@@ -16,7 +17,7 @@ constexpr int64_t kStreams = 4;                  // one alone leaves a core wait
 constexpr int64_t kMatrix = 2048;
 
 double best_seconds(const std::function<void()>& call) {
-  const std::vector<double> ms = time_ms(call, /*runs=*/5, /*sample_ms=*/0);
+  const std::vector<double> ms = time_ms(Device::cpu(), call, /*runs=*/5, /*sample_ms=*/0);
   return *std::ranges::min_element(ms) * 1e-3;
 }
 
@@ -49,7 +50,7 @@ TENON_CLONES void update_streams(float* x, int64_t n) {
   }
 }
 
-Limits measure() {
+Limits measure_cpu() {
   Limits found{};
   {
     Tensor from = Tensor::full({kFloats}, 1, DType::f32), to = Tensor::full({kFloats}, 2, DType::f32);
@@ -78,9 +79,11 @@ Limits measure() {
 
 }  // namespace
 
-const Limits& limits() {
-  static const Limits measured = measure();
-  return measured;
+const Limits& limits(Device device) {
+  static std::map<std::string, Limits> measured;
+  const auto known = measured.find(device.name());
+  if (known != measured.end()) return known->second;
+  return measured.emplace(device.name(), device.is_cpu() ? measure_cpu() : measure_gpu(device)).first->second;
 }
 
 }  // namespace tenon::bench

@@ -9,11 +9,12 @@
 namespace tenon::bench {
 namespace {
 
-void run_op(const Settings& settings, const testing::OpCase& op, DType dtype) {
-  const testing::Problem problem = settings.shape.empty() ? op.bench_shape : settings.shape;
+void run_one(const Settings& settings, const testing::OpCase& op, DType dtype) {
+  const bool gpu = !settings.device.is_cpu() && !op.gpu_shape.empty();
+  const testing::Problem problem = !settings.shape.empty() ? settings.shape : gpu ? op.gpu_shape : op.bench_shape;
   check(problem.size() == op.bench_shape.size(), "{}: --shape has {} numbers, not {} as in {}", op.name, problem.size(),
         op.bench_shape.size(), fmt::join(op.bench_shape, "x"));
-  testing::OpRun run(op, problem, dtype, /*seed=*/1);
+  testing::OpRun run(op, problem, dtype, /*seed=*/1, settings.device);
   const std::string shape = fmt::format("{}", fmt::join(problem, "x"));
   const auto item = static_cast<double>(size_of(dtype));
   const std::string type(name(dtype));
@@ -23,19 +24,27 @@ void run_op(const Settings& settings, const testing::OpCase& op, DType dtype) {
     report(settings, {.what = op.name + " fwd",
                       .dtype = type,
                       .shape = shape,
-                      .samples_ms = time_ms([&] { run.run(); }, settings.runs),
+                      .samples_ms = time_ms(
+                          settings.device, [&] { run.run(); }, settings.runs),
                       .bytes = op.bytes ? op.bytes(problem, item) : 0,
                       .flops = op.flops ? op.flops(problem) : 0});
   if (settings.backward && op.backward)
     report(settings, {.what = op.name + " bwd",
                       .dtype = type,
                       .shape = shape,
-                      .samples_ms = time_ms([&] { run.backward(); }, settings.runs),
+                      .samples_ms = time_ms(
+                          settings.device, [&] { run.backward(); }, settings.runs),
                       .bytes = op.backward_bytes ? op.backward_bytes(problem, item) : 0,
                       .flops = op.backward_flops ? op.backward_flops(problem) : 0});
 }
 
 }  // namespace
+
+void run_op(const Settings& settings, DType dtype) {
+  const testing::OpCase* op = testing::find_op(settings.name);
+  check(op, "no op named '{}'", settings.name);
+  run_one(settings, *op, dtype);
+}
 
 void run_ops(const Settings& settings) {
   const testing::OpCase* chosen = settings.name.empty() ? nullptr : testing::find_op(settings.name);
@@ -48,7 +57,7 @@ void run_ops(const Settings& settings) {
     for (const testing::Tolerance& t : op.tolerance) {
       if (!settings.dtypes.empty() && settings.dtypes[0] != t.dtype) continue;
       any = true;
-      run_op(settings, op, t.dtype);
+      run_one(settings, op, t.dtype);
     }
     check(any || !chosen, "{} has no {}", op.name, settings.dtypes.empty() ? DType::f32 : settings.dtypes[0]);
   }

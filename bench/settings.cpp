@@ -41,6 +41,12 @@ Settings parse_settings(int argc, char** argv) {
     } else if (argument == "--runs") {
       s.runs = static_cast<int>(number(value(), argument));
       check(s.runs > 0, "--runs must be at least 1");
+    } else if (argument == "--device") {
+      s.device = Device::from_name(std::string(value()));
+    } else if (argument == "--output") {
+      s.output = value();
+    } else if (argument == "--budget") {
+      s.budget = static_cast<double>(number(value(), argument));
     } else if (argument == "--model") {
       s.model = value();
     } else if (argument == "--batch") {
@@ -60,6 +66,10 @@ Settings parse_settings(int argc, char** argv) {
       s.name = "help";
     } else {
       check(!argument.starts_with("-"), "unknown option {}; --help lists them", argument);
+      if (s.name == "table") {
+        s.files.emplace_back(argument);
+        continue;
+      }
       check(s.name.empty(), "one name at a time, got {} and {}", s.name, argument);
       s.name = argument;
     }

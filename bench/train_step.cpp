@@ -18,18 +18,22 @@ double since_ms(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
 }
 
-double median(std::vector<double> v) {
-  std::sort(v.begin(), v.end());
-  return v[v.size() / 2];
+struct Load {
+  int64_t sequences, length;
+};
+
+Load load_of(const std::string& model) {
+  if (model == "dense10m") return {32, 256};
+  if (model == "smollm2-135m") return {4, 512};
+  if (model == "dense-0.5b" || model == "dense-1b" || model == "moe-fine") return {8, 2048};
+  return {16, 256};
 }
 
 void train_one(const std::string& name, DType dtype, const Settings& settings) {
   const models::ModelConfig config = workload_config(name);
-  const int64_t sequences = name == "smollm2-135m" ? 4
-                            : name == "dense10m"   ? 32
-                                                   : 16,
-                length = name == "smollm2-135m" ? 512 : 256;
-  models::Model model = models::create(config, {.dtype = dtype, .seed = 0});
+  const auto [sequences, length] = load_of(name);
+  const Device device = settings.device;
+  models::Model model = models::create(config, {.device = device, .dtype = dtype, .seed = 0});
   AdamW optimizer(model.params(), {.weight_decay = 0.1f});
 
   Rng rng(1);
@@ -41,26 +45,41 @@ void train_one(const std::string& name, DType dtype, const Settings& settings) {
     targets.insert(targets.end(), sequence.begin() + 1, sequence.end());
     targets.push_back(-100);
   }
-  const models::Batch batch = models::pack_sequences(ids);
-  const Tensor target = Tensor::from_vector(targets);
+  const models::Batch batch = models::pack_sequences(ids, device);
+  const Tensor target = Tensor::from_vector(targets).to(device);
 
-  Measurement line{
-      .what = "train step", .dtype = std::string(tenon::name(dtype)), .tokens = double(sequences * length)};
+  Measurement line{.what = "train step",
+                   .dtype = std::string(tenon::name(dtype)),
+                   .tokens = double(sequences * length),
+                   .training = true};
   std::vector<double> forward, backward_ms, update;
-  for (int step = 0; step < settings.runs + 2; ++step) {
+  const auto take_step = [&](bool in_parts, bool keep) {
     const auto start = Clock::now();
+    const auto part_done = [&] {
+      if (in_parts) wait_for(device);
+      return since_ms(start);
+    };
     model.params().zero_grad();
     const models::Forward out = model.forward(batch, {.router_losses = config.is_moe()});
     Var loss = cross_entropy(out.hidden, model.head_weight(), target);
     if (out.router_loss.defined()) loss = add(loss, out.router_loss);
-    const double f = since_ms(start);
+    const double f = part_done();
     backward(loss);
-    const double b = since_ms(start);
+    const double b = part_done();
     optimizer.step(3e-4f, 1);
+    wait_for(device);
     const double u = since_ms(start);
-    if (step < 2) continue;  // primitives are made and memory is taken in the first
-    line.samples_ms.push_back(u), forward.push_back(f), backward_ms.push_back(b - f), update.push_back(u - b);
-  }
+    if (!keep) return;
+    if (device.is_cpu() || !in_parts) line.samples_ms.push_back(u);
+    if (in_parts) forward.push_back(f), backward_ms.push_back(b - f), update.push_back(u - b);
+  };
+  for (int step = 0; step < 2; ++step) take_step(false, false);  // primitives are made and memory is taken in the first
+  // A GPU's step has no wait between its parts, so they are timed in steps of their own.
+  for (int step = 0; step < settings.runs; ++step) take_step(device.is_cpu(), true);
+  for (int step = 0; step < 3 && !device.is_cpu(); ++step) take_step(true, true);
+  line.parts = {{"forward and loss", median_of(forward)},
+                {"backward", median_of(backward_ms)},
+                {"clip and AdamW", median_of(update)}};
   const models::ModelSize size = models::size_of(config, dtype);
   line.shape = fmt::format("{}: {:.1f}M params, {} x {}", name, size.parameters / 1e6, sequences, length);
   // 6 FLOPs a token and active parameter, the embedding's rows are only looked up unless they are the head too, and
@@ -69,18 +88,14 @@ void train_one(const std::string& name, DType dtype, const Settings& settings) {
                            3.0 * config.num_layers * config.num_heads * (config.head_dim + config.value_dim()) * length;
   line.flops = per_token * line.tokens;
   report(settings, line);
-  if (!settings.json)
-    fmt::print("    medians: forward and loss {:.1f}, backward {:.1f}, clip and AdamW {:.1f} ms\n", median(forward),
-               median(backward_ms), median(update));
 }
 
 }  // namespace
 
 void train_step(const Settings& settings) {
-  if (!settings.model.empty()) workload_config(settings.model);  // an unknown name is an error that lists them
-  for (const char* name : {"dense10m", "smollm2-135m", "moe-small", "mla-small"})
-    for (DType dtype : workload_dtypes(settings))
-      if (settings.model.empty() || settings.model == name) train_one(name, dtype, settings);
+  for (const std::string& name : chosen_models(settings, {"dense10m", "smollm2-135m", "moe-small", "mla-small"},
+                                               {"dense-0.5b", "dense-1b", "moe-fine"}))
+    for (DType dtype : workload_dtypes(settings)) train_one(name, dtype, settings);
 }
 
 }  // namespace tenon::bench

@@ -1,3 +1,7 @@
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
 #include "../runtime/check.h"
 #include "workloads.h"
 
@@ -33,10 +37,41 @@ models::ModelConfig workload_config(const std::string& model) {
     c.moe_layer.front() = false;
     c.routing = {.top_k = 2, .score = ops::RouterScore::sigmoid, .normalize = true};
     c.routing_bias = true;
+  } else if (model == "dense-0.5b") {
+    c.architecture = "Qwen2ForCausalLM", c.model_type = "qwen2", c.attention_bias = true;
+    c.vocab_size = 151936, c.hidden_size = 896, c.num_layers = 24, c.num_heads = 14, c.num_kv_heads = 2,
+    c.head_dim = 64, c.intermediate_size = 4864;
+    c.rope_theta = 1e6;
+  } else if (model == "dense-1b") {
+    c.vocab_size = 128256, c.hidden_size = 2048, c.num_layers = 16, c.num_heads = 32, c.num_kv_heads = 8,
+    c.head_dim = 64, c.intermediate_size = 8192;
+    c.rope_theta = 5e5;
+  } else if (model == "moe-fine") {
+    c.architecture = "Dots1ForCausalLM", c.model_type = "dots1", c.qk_norm = models::QkNorm::head;
+    c.vocab_size = 151936, c.hidden_size = 1024, c.num_layers = 16, c.num_heads = 16, c.num_kv_heads = 4,
+    c.head_dim = 128, c.intermediate_size = 4096;
+    c.num_experts = 64, c.experts_per_token = 8, c.moe_intermediate_size = c.shared_intermediate_size = 512;
+    c.moe_layer.assign(static_cast<size_t>(c.num_layers), true);
+    c.moe_layer.front() = false;
+    c.routing = {.top_k = 8, .score = ops::RouterScore::sigmoid, .normalize = true};
+    c.routing_bias = true;
   } else {
-    fail("no benchmark model is called \"{}\"; there are dense10m, smollm2-135m, moe-small and mla-small", model);
+    fail(
+        "no benchmark model is called \"{}\"; there are dense10m, smollm2-135m, moe-small, mla-small, dense-0.5b, "
+        "dense-1b and moe-fine",
+        model);
   }
   return c;
+}
+
+std::vector<std::string> chosen_models(const Settings& settings, std::vector<std::string> of_cpu,
+                                       std::vector<std::string> of_gpu) {
+  if (settings.model.empty()) return settings.device.is_cpu() ? of_cpu : of_gpu;
+  workload_config(settings.model);  // an unknown name is an error that lists them
+  for (const auto& models : {of_cpu, of_gpu})
+    if (std::ranges::count(models, settings.model) > 0) return {settings.model};
+  of_cpu.insert(of_cpu.end(), of_gpu.begin(), of_gpu.end());
+  fail("{} has {}, not {}", settings.name, fmt::join(of_cpu, ", "), settings.model);
 }
 
 std::vector<DType> workload_dtypes(const Settings& settings) {

@@ -39,6 +39,7 @@ OpCase activation(const char* name, Activation kind) {
       .name = name,
       .shapes = {{1, 1}, {3, 31}, {33, 67}, {0, 3}},
       .bench_shape = {4096, 1536},
+      .gpu_shape = {16384, 4096},
       .inputs =
           [](Draw& draw, const Problem& p) {
             return Arrays{{"x", draw.normal({p[0], p[1]}, 0, 3)}};

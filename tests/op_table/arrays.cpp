@@ -39,11 +39,14 @@ Array rounded(Array out, DType dtype) {
 
 Tensor to_tensor(const Array& a, DType dtype) {
   if (a.kind == Kind::i32) return Tensor::from(std::vector<int32_t>(a.values.begin(), a.values.end()), a.shape);
-  if (a.kind == Kind::f32 || dtype == DType::f32)
-    return Tensor::from(std::vector<float>(a.values.begin(), a.values.end()), a.shape);
-  std::vector<bf16> values(a.values.size());
-  std::ranges::transform(a.values, values.begin(), [](double v) { return from_float<bf16>(static_cast<float>(v)); });
-  return Tensor::from(values, a.shape);
+  Tensor t = Tensor::empty(a.shape, a.kind == Kind::f32 ? DType::f32 : dtype);
+  for_float_types(t.dtype(), [&]<class T>() {
+    T* data = t.data<T>();
+    parallel_for(a.numel(), 1 << 16, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) data[i] = from_float<T>(static_cast<float>(a[i]));
+    });
+  });
+  return t;
 }
 
 Array to_array(const Tensor& t) {
@@ -52,13 +55,15 @@ Array to_array(const Tensor& t) {
   Array out(x.shape(), integer ? Kind::i32 : Kind::real);
   for_all_types(x.dtype(), [&]<class T>() {
     const T* data = x.data<T>();
-    for (int64_t i = 0; i < out.numel(); ++i) {
-      if constexpr (std::is_same_v<T, bf16> || std::is_same_v<T, f16>) {
-        out[i] = to_float(data[i]);
-      } else {
-        out[i] = static_cast<double>(data[i]);
+    parallel_for(out.numel(), 1 << 16, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        if constexpr (std::is_same_v<T, bf16> || std::is_same_v<T, f16>) {
+          out[i] = to_float(data[i]);
+        } else {
+          out[i] = static_cast<double>(data[i]);
+        }
       }
-    }
+    });
   });
   return out;
 }

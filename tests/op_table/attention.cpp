@@ -97,6 +97,7 @@ OpCase packed() {
                  {1, 135, 1, 1, 192, 128, 1, 0},
                  {1, 75, 1, 1, 256, 256, 1, 0}},
       .bench_shape = {1, 2048, 8, 8, 64, 64, 1, 0},
+      .gpu_shape = {4, 4096, 32, 8, 128, 128, 1, 0},
       .inputs =
           [](Draw& draw, const Problem& p) {
             const std::vector<int64_t> starts = starts_of(p);
@@ -210,6 +211,7 @@ OpCase paged() {
                  {2, 70, 3, 3, 1, 20, 0, 1},   // a dim of no whole vectors
                  {2, 130, 20, 2, 1, 160, 0, 1}},
       .bench_shape = {32, 512, 1, 9, 3, 64, 0, 0},
+      .gpu_shape = {32, 2048, 1, 32, 8, 128, 0, 0},
       .inputs =
           [](Draw& draw, const Problem& p) {
             Arrays in = places(p, p[7] != 0, p[6]);
@@ -256,6 +258,7 @@ OpCase latent() {
                  {1, 90, 1, 4, 576, 512, 0},  // DeepSeek's
                  {2, 70, 3, 3, 20, 14, 1}},   // dims of no whole vectors
       .bench_shape = {8, 1024, 1, 16, 576, 512, 0},
+      .gpu_shape = {32, 4096, 1, 16, 576, 512, 0},
       .inputs =
           [](Draw& draw, const Problem& p) {
             Arrays in = places(p, p[6] != 0, 0);

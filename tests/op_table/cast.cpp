@@ -13,6 +13,7 @@ OpCase cast() {
       .name = "cast",
       .shapes = {{1, 1}, {3, 31}, {33, 67}},
       .bench_shape = {4096, 1024},
+      .gpu_shape = {8192, 8192},
       .inputs =
           [](Draw& draw, const Problem& p) {
             return Arrays{{"x", draw.normal({p[0], p[1]})}};
@@ -36,6 +37,7 @@ OpCase copy_into() {
       .name = "copy_transposed",
       .shapes = {{1, 1}, {3, 31}, {70, 67}},
       .bench_shape = {4096, 1024},
+      .gpu_shape = {8192, 8192},
       .inputs =
           [](Draw& draw, const Problem& p) {
             return Arrays{{"x", draw.normal({p[0], p[1]})}};

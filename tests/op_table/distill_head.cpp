@@ -67,6 +67,7 @@ OpCase with_beta(const char* name, float beta) {
       .name = name,
       .shapes = {{1, 2, 1, 1}, {3, 33, 8, 5}, {70, 600, 16, 24}, {3, 4100, 4, 3}, {2, 2053, 3, 4}},
       .bench_shape = {512, 8192, 512, 1024},
+      .gpu_shape = {2048, 32768, 1024, 2048},
       .inputs =
           [](Draw& draw, const Problem& p) {
             return Arrays{{"hidden", draw.normal({p[0], p[2]})},
@@ -111,6 +112,7 @@ OpCase top_k_with_beta(const char* name, float beta) {
       .name = name,
       .shapes = {{1, 2, 1, 1}, {3, 33, 8, 5}, {70, 600, 16, 130}, {5, 1100, 4, 1}, {3, 4100, 4, 600}, {2, 2053, 3, 31}},
       .bench_shape = {512, 8192, 512, 64},
+      .gpu_shape = {2048, 32768, 1024, 64},
       .inputs =
           [](Draw& draw, const Problem& p) {
             Array ids = draw.distinct({p[0], p[3]}, p[1]);
@@ -170,6 +172,7 @@ OpCase top_logprobs_case() {
       .name = "top_logprobs",
       .shapes = {{1, 2, 1, 1}, {3, 33, 8, 5}, {70, 600, 16, 130}, {5, 1100, 4, 1}, {3, 4100, 4, 600}, {2, 2053, 3, 31}},
       .bench_shape = {512, 8192, 512, 64},
+      .gpu_shape = {2048, 32768, 1024, 64},
       .inputs =
           [](Draw& draw, const Problem& p) {
             return Arrays{{"hidden", draw.normal({p[0], p[2]})},

@@ -16,6 +16,7 @@ OpCase binary(const char* name, Tensor (*op)(const Tensor&, const Tensor&), doub
       .name = name,
       .shapes = {{1, 1, 1, 1}, {7, 33, 7, 33}, {7, 33, 1, 33}, {7, 33, 7, 1}, {5, 130, 1, 1}, {0, 4, 1, 4}},
       .bench_shape = {4096, 1024, 4096, 1024},
+      .gpu_shape = {8192, 8192, 8192, 8192},
       .inputs =
           [](Draw& draw, const Problem& p) {
             // b stays away from 0, where a quotient has no bound
@@ -46,6 +47,7 @@ OpCase unary(const char* name, Tensor (*op)(const Tensor&), double (*plain)(doub
       .name = name,
       .shapes = {{1, 1}, {3, 31}, {33, 67}},
       .bench_shape = {4096, 1024},
+      .gpu_shape = {8192, 8192},
       .inputs =
           [low, high](Draw& draw, const Problem& p) {
             return Arrays{{"x", draw.uniform({p[0], p[1]}, low, high)}};
@@ -72,6 +74,7 @@ OpCase add_into(const char* name, bool tensor) {
       .name = name,
       .shapes = {{1, 1}, {3, 31}, {33, 67}},
       .bench_shape = {4096, 1024},
+      .gpu_shape = {8192, 8192},
       .inputs =
           [](Draw& draw, const Problem& p) {
             return Arrays{{"y", as_f32(draw.normal({p[0], p[1]}))}, {"x", draw.normal({p[0], p[1]})}};
@@ -116,6 +119,7 @@ OpCase sum_to() {
                  {2, 1, 70, 9, 1},
                  {1, 300, 1, 80, 8}},
       .bench_shape = {1, 4096, 1, 1024, 8},
+      .gpu_shape = {1, 8192, 1, 8192, 8},
       .inputs =
           [](Draw& draw, const Problem& p) {
             return Arrays{{"x", draw.normal({p[0], p[1], p[2], p[3]})}};

@@ -29,6 +29,7 @@ OpCase permute_case() {
                  {31, 5, 1, 1096, 0},
                  {0, 4, 2, 8, 0}},
       .bench_shape = {4096, 8, 2, 512, 0},
+      .gpu_shape = {16384, 64, 8, 1024, 64},
       .inputs =
           [](Draw& draw, const Problem& p) {
             return Arrays{{"x", draw.normal({p[0], p[3]})}, {"experts", draw.distinct({p[0], p[2]}, p[1])}};

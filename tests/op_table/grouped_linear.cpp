@@ -25,6 +25,7 @@ OpCase grouped(bool packed) {
                  {33, 2, 72, 136, 64, 2},
                  {0, 4, 8, 8, 0, 4}},
       .bench_shape = {4096, 8, 256, 512, 0, 8},
+      .gpu_shape = {32768, 64, 2048, 1024, 64, 64},
       .inputs =
           [](Draw& draw, const Problem& p) {
             return Arrays{{"x", draw.normal({p[0], p[2]})},

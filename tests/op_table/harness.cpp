@@ -118,8 +118,8 @@ std::vector<std::string> check_values(const OpCase& op, const Problem& problem, 
   return failures;
 }
 
-std::vector<std::string> check_gradients(const OpCase& op, const Problem& problem, DType dtype) {
-  OpRun run(op, problem, dtype, /*seed=*/18);
+std::vector<std::string> check_gradients(const OpCase& op, const Problem& problem, DType dtype, Device device) {
+  OpRun run(op, problem, dtype, /*seed=*/18, device);
   run.run();
   run.backward();
 

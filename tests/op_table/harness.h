@@ -40,7 +40,9 @@ double largest_error(const Array& value, const Array& reference, double small);
 /// Each line one failure with op, problem, dtype, tensor, error and tolerance; empty: all is well.
 std::vector<std::string> check_values(const OpCase& op, const Problem& problem, DType dtype,
                                       Device device = Device::cpu());
-std::vector<std::string> check_gradients(const OpCase& op, const Problem& problem, DType dtype);
+/// Compares the gradients that the op gives on `device` with differences of the reference in double.
+std::vector<std::string> check_gradients(const OpCase& op, const Problem& problem, DType dtype,
+                                         Device device = Device::cpu());
 /// Compares all outputs, gradients and sinks of the op on `device` with those on the CPU. Two results that are each
 /// within the tolerance of the reference may be twice as far apart.
 std::vector<std::string> check_parity(const OpCase& op, const Problem& problem, DType dtype, Device device);

@@ -19,6 +19,7 @@ OpCase embedding() {
       .name = "embedding",
       .shapes = {{1, 1, 1}, {7, 33, 20}, {50, 130, 300}, {5, 8, 0}},
       .bench_shape = {49152, 576, 4096},
+      .gpu_shape = {151936, 1024, 65536},
       .inputs =
           [](Draw& draw, const Problem& p) {
             return Arrays{{"table", draw.normal({p[0], p[1]})}, {"ids", draw.integers({p[2]}, p[0])}};
@@ -45,6 +46,7 @@ OpCase gather_rows() {
   OpCase op = embedding();
   op.name = "gather_rows";
   op.bench_shape = {4096, 1024, 4096};
+  op.gpu_shape = {32768, 2048, 32768};
   op.inputs = [](Draw& draw, const Problem& p) {
     return Arrays{{"x", draw.normal({p[0], p[1]})}, {"index", draw.integers({p[2]}, p[0])}};
   };
@@ -60,6 +62,7 @@ OpCase gather() {
       .name = "gather",
       .shapes = {{1, 1, 1}, {5, 31, 7}, {40, 8, 20}},
       .bench_shape = {4096, 1024, 64},
+      .gpu_shape = {8192, 8192, 4096},
       .inputs =
           [](Draw& draw, const Problem& p) {
             return Arrays{{"x", draw.normal({p[0], p[1]})}, {"index", draw.integers({p[0], p[2]}, p[1])}};
@@ -90,6 +93,7 @@ OpCase concat() {
       .name = "concat",
       .shapes = {{1, 1, 1}, {5, 3, 31}, {40, 64, 0}},
       .bench_shape = {4096, 1024, 512},
+      .gpu_shape = {16384, 4096, 2048},
       .inputs =
           [](Draw& draw, const Problem& p) {
             return Arrays{{"a", draw.normal({p[0], p[1]})}, {"b", draw.normal({p[0], p[2]})}};

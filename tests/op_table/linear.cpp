@@ -25,6 +25,7 @@ OpCase plain() {
       .name = "linear",
       .shapes = {{1, 1, 1}, {3, 31, 17}, {70, 64, 48}, {17, 96, 130}, {1, 576, 192}, {9, 128, 64}, {0, 8, 4}},
       .bench_shape = {2048, 576, 1536},
+      .gpu_shape = {16384, 2048, 8192},
       .inputs =
           [](Draw& draw, const Problem& p) {
             return Arrays{{"x", draw.normal({p[0], p[1]})}, {"w", draw.normal({p[2], p[1]})}};

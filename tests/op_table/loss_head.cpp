@@ -55,6 +55,7 @@ OpCase log_probabilities() {
                  {31, 4, 4100, 4},
                  {2, 4, 4103, 1}},
       .bench_shape = {512, 576, 49152, 1},
+      .gpu_shape = {4096, 2048, 151936, 1},
       .inputs = draw_head,
       .run =
           [](const Tensors& in) {

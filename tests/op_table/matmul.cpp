@@ -49,6 +49,7 @@ std::vector<OpCase> matmul_cases() {
                  {2, 0, 3, 4, 0, 0, 0},
                  {2, 3, 4, 0, 0, 0, 0}},
       .bench_shape = {16, 256, 256, 64, 0, 1, 0},
+      .gpu_shape = {1, 8192, 8192, 8192, 0, 1, 0},
       .inputs =
           [](Draw& draw, const Problem& p) {
             const Size s = size_of_problem(p);

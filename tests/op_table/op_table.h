@@ -10,7 +10,7 @@
 //   to each input that
 //     `backward` gives a gradient of (all elements of small inputs, chosen elements of larger ones, and one direction
 //     through all), and compares.
-// The benchmark runs `run` and `backward` on `bench_shape`.
+// The benchmark runs `run` and `backward` on `bench_shape`, on a GPU on `gpu_shape`.
 #pragma once
 
 #include <functional>
@@ -62,6 +62,7 @@ struct OpCase {
   std::string name;
   std::vector<Problem> shapes;  // for the tests: odd sizes for the edges, small enough for the double reference
   Problem bench_shape;          // for the benchmark; as many integers as the others
+  Problem gpu_shape = {};       // the benchmark's on a GPU, beyond its caches; empty: bench_shape
   std::function<Arrays(Draw&, const Problem&)> inputs;
   std::function<Tensors(const Tensors& in)> run;
   std::function<void(Gradients&)> backward = {};  // none: not differentiable

@@ -18,6 +18,7 @@ OpCase over_dim(const char* name, Tensor (*op)(const Tensor&, int, bool), bool i
       .name = name,
       .shapes = {{1, 1, 1}, {3, 31, 1}, {5, 7, 33}, {1, 5000, 8}, {2, 40000, 1}},
       .bench_shape = {4096, 1024, 1},
+      .gpu_shape = {8192, 8192, 1},
       .inputs =
           [](Draw& draw, const Problem& p) {
             return Arrays{{"x", draw.normal({p[0], p[1], p[2]})}};

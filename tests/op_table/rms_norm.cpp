@@ -26,6 +26,7 @@ OpCase plain() {
       .name = "rms_norm",
       .shapes = {{1, 1}, {3, 31}, {130, 64}, {0, 16}},
       .bench_shape = {4096, 1024},
+      .gpu_shape = {16384, 4096},
       .inputs =
           [](Draw& draw, const Problem& p) {
             return Arrays{{"x", draw.normal({p[0], p[1]})}, {"weight", draw.normal({p[1]}, /*mean=*/1, /*std=*/0.2)}};

@@ -38,6 +38,7 @@ OpCase rope(const char* name, bool interleaved) {
       .name = name,
       .shapes = {{1, 1, 2, 2, 0}, {9, 3, 16, 16, 0}, {9, 2, 24, 10, 0}, {9, 2, 27, 10, 15}, {70, 2, 64, 64, 0}},
       .bench_shape = {4096, 16, 64, 64, 0},
+      .gpu_shape = {16384, 32, 128, 128, 0},
       .inputs =
           [](Draw& draw, const Problem& p) {
             return Arrays{{"x", draw.normal({p[0], p[1], p[2]})}, {"positions", draw.integers({p[0]}, kPositions)}};

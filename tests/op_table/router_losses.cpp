@@ -19,6 +19,7 @@ OpCase load_balancing() {
       .name = "load_balancing_loss",
       .shapes = {{1, 1, 1}, {10, 4, 2}, {300, 8, 3}, {33, 33, 31}, {31, 257, 8}, {600, 3, 1}},
       .bench_shape = {4096, 64, 6},
+      .gpu_shape = {131072, 64, 8},
       .inputs =
           [](Draw& draw, const Problem& p) {
             return Arrays{{"logits", as_f32(draw.normal({p[0], p[1]}))},
@@ -61,6 +62,7 @@ OpCase sequence_balance() {
   op.shapes = {{1, 2, 1, 1, 0},   {10, 4, 2, 3, 0},   {10, 4, 2, 3, 1}, {300, 8, 3, 5, 1},
                {300, 8, 3, 5, 0}, {33, 33, 31, 2, 1}, {31, 65, 8, 7, 0}};
   op.bench_shape = {4096, 64, 6, 8, 1};
+  op.gpu_shape = {131072, 64, 8, 32, 1};
   op.inputs = [](Draw& draw, const Problem& p) {
     std::vector<int64_t> starts;
     for (int64_t s = 0; s < p[3]; ++s) starts.push_back(s * p[0] / (p[3] + 1));

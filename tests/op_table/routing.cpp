@@ -71,6 +71,7 @@ std::vector<OpCase> routing_cases() {
                  {3, 513, 9, 0, 1, 1, 1},
                  {0, 4, 2, 0, 1, 1, 1}},
       .bench_shape = {4096, 64, 6, 0, 1, 1, 1},
+      .gpu_shape = {131072, 64, 8, 0, 1, 1, 1},
       .inputs =
           [](Draw& draw, const Problem& p) {
             return Arrays{{"logits", as_f32(draw.normal({p[0], p[1]}, 0, 2))},

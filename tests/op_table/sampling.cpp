@@ -22,6 +22,7 @@ std::vector<OpCase> sampling_cases() {
       .name = "sample",
       .shapes = {{1, 1, 0}, {5, 82, 0}, {7, 82, 1}, {3, 3000, 0}, {3, 3000, 1}},
       .bench_shape = {32, 49152, 1},
+      .gpu_shape = {128, 151936, 1},
       .inputs =
           [](Draw& draw, const Problem& p) {
             return Arrays{{"logits", as_f32(draw.normal({p[0], p[1]}, 0, 3))}};

@@ -28,6 +28,7 @@ OpCase softmax() {
       .name = "softmax",
       .shapes = {{1, 1}, {3, 31}, {33, 67}, {2, 5000}, {0, 4}},
       .bench_shape = {4096, 1024},
+      .gpu_shape = {8192, 8192},
       .inputs =
           [](Draw& draw, const Problem& p) {
             return Arrays{{"x", draw.normal({p[0], p[1]}, 0, 3)}};
@@ -80,6 +81,7 @@ OpCase top_k() {
                  {2, 5000, 600},
                  {1, 4500, 4200}},
       .bench_shape = {4096, 128, 8},
+      .gpu_shape = {262144, 128, 8},
       .inputs =
           [](Draw& draw, const Problem& p) {
             return Arrays{{"x", draw.normal({p[0], p[1]})}};

@@ -17,6 +17,7 @@ std::vector<OpCase> swiglu_cases() {
       .name = "swiglu",
       .shapes = {{1, 1}, {3, 31}, {33, 67}, {0, 8}},
       .bench_shape = {4096, 1536},
+      .gpu_shape = {16384, 4096},
       .inputs =
           [](Draw& draw, const Problem& p) {
             return Arrays{{"gate", draw.normal({p[0], p[1]}, 0, 2)}, {"up", draw.normal({p[0], p[1]})}};

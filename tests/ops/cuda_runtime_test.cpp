@@ -182,7 +182,8 @@ TEST_F(Cuda, WhatCannotBeRecordedIsAnErrorAndLeavesTheStreamUsable) {
   cuda::Graph graph(device);
   EXPECT_ERROR(graph.replay(), "replayed before it was recorded");
   const Tensor x = counting({8}).to(device);
-  EXPECT_ERROR(graph.record(arena, [&] { x.to_vector<float>(); }), "the device is waited for while a graph is recorded");
+  EXPECT_ERROR(graph.record(arena, [&] { x.to_vector<float>(); }),
+               "the device is waited for while a graph is recorded");
   EXPECT_ERROR(graph.record(arena, [&] { counting({8}).to(device); }), "memory of the host is copied while");
   std::vector<Tensor> grows;
   EXPECT_ERROR(graph.record(arena, [&] { grows.push_back(Tensor::empty({1000}, DType::f32, device)); }),
