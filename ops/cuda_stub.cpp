@@ -118,7 +118,6 @@ void token_loss_one_pass(const Tensor&, const Tensor&, const Tensor&, float, boo
                          Tensor*, Tensor*, const HeadPacks&, double&) {
   refuse();
 }
-void top_k(const Tensor&, int64_t, Tensor&, Tensor&) { refuse(); }
 void top_k_distill_loss(const DistillStudent&, const TopLogProbs&, Tensor&) { refuse(); }
 void top_logprobs(const Tensor&, const Tensor&, float, const PackedWeight*, TopLogProbs&) { refuse(); }
 void unary(Unary, const Tensor&, Tensor&, float, float) { refuse(); }
