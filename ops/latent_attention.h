@@ -7,6 +7,8 @@
 // rows, `[pages, 64, D]` on every device; a sequence's block table lists its pages, as in paged_attention.h. Key blocks
 // are pages and every row's sums run in one order, so a row has the same bits whichever are computed beside it.
 //
+// On a GPU mistakes in lengths, slots and block tables are reported as in paged_attention.h.
+//
 // FLOPs, with n = visible (query, key) pairs: 2 n H (D + Dv). With many heads this is bound by arithmetic even in
 // decoding: a row is read once for all heads.
 #pragma once

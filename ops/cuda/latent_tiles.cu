@@ -78,9 +78,12 @@ __global__ void __launch_bounds__(kThreads, 1)
       const int split_keys = splits.pages * kPage;
       keys = {max(keys.begin, split * split_keys), min(keys.end, (split + 1) * split_keys)};
     }
+    const int first_step = keys.begin / kKeys, steps = (keys.end + kKeys - 1) / kKeys;
+    int entry = first_step < steps ? batch.entry(s, first_step * kKeys / kPage) : 0;  // of the next step to fetch
     const auto fetch = [&](int step) {
       const int key0 = step * kKeys;
-      const int64_t page = batch.page(s, key0 / kPage);
+      const int64_t page = batch.page(s, key0 / kPage, entry);
+      if (step + 1 < steps) entry = batch.entry(s, (step + 1) * kKeys / kPage);
       const int valid = page < 0 ? 0 : min(kKeys, keys.end - key0);
       const int64_t at = page < 0 ? 0 : in.page_row(page, 0) + key0 % kPage;
       load_rows(tiles + step % 2 * kKeys * stride, kKeys, in.dim, in.q,
@@ -90,7 +93,6 @@ __global__ void __launch_bounds__(kThreads, 1)
     load_rows(tile_q, kRows, in.dim, in.q,
               [&](int row) { return row < rows ? in.q + in.query_row(s, 0, row0 + row) * in.dim : nullptr; });
     ptx::cp_async_commit();
-    const int first_step = keys.begin / kKeys, steps = (keys.end + kKeys - 1) / kKeys;
     if (first_step < steps) fetch(first_step);
 
     KeyRange range[2];

@@ -59,13 +59,17 @@ struct PagedBatch {
     return {keys_of(s, first).begin, keys_of(s, last).end};
   }
 
-  /// The page with keys 64 block .. 64 block + 63, -1 for one that does not exist.
-  __device__ int64_t page(const PagedSequence& s, int block) const {
-    const int at = block_table[int64_t{s.index} * max_blocks + block];
-    if (at >= 0 && at < pages.bound) return at;
-    if (threadIdx.x % 32 == 0) report(pages, at, int64_t{s.index} * max_blocks + block);
+  /// The block table's entry for keys 64 block .. 64 block + 63, and the page that it names, -1 where none is there.
+  /// Apart, so that a kernel can load the one long before it needs the other.
+  __device__ int entry(const PagedSequence& s, int block) const {
+    return block_table[int64_t{s.index} * max_blocks + block];
+  }
+  __device__ int64_t page(const PagedSequence& s, int block, int entry) const {
+    if (entry >= 0 && entry < pages.bound) return entry;
+    if (threadIdx.x % 32 == 0) report(pages, entry, int64_t{s.index} * max_blocks + block);
     return -1;
   }
+  __device__ int64_t page(const PagedSequence& s, int block) const { return page(s, block, entry(s, block)); }
 };
 
 PagedBatch paged_batch(int64_t tokens, int64_t pages, const Tensor& cu_q, const Tensor& kv_len,

@@ -35,9 +35,12 @@ __global__ void __launch_bounds__(kThreads)
 
   bf16* tile_q = dynamic_shared<bf16>();
   bf16* tiles = tile_q + kRows * kStride;  // keys and values of two steps
+  const int first_step = keys.begin / kKeys, steps = (keys.end + kKeys - 1) / kKeys;
+  int entry = first_step < steps ? batch.entry(s, first_step * kKeys / kPage) : 0;  // of the next step to fetch
   const auto fetch = [&](int step) {
     const int key0 = step * kKeys;
-    const int64_t page = batch.page(s, key0 / kPage);
+    const int64_t page = batch.page(s, key0 / kPage, entry);
+    if (step + 1 < steps) entry = batch.entry(s, (step + 1) * kKeys / kPage);
     const int64_t at = page < 0 ? 0 : in.page_row(page, kv_head) + key0 % kPage;
     const bf16 *k = in.keys + at * in.dim, *v = in.values + at * in.value_dim;
     bf16* to = tiles + step % 2 * 2 * kTile;
@@ -51,7 +54,6 @@ __global__ void __launch_bounds__(kThreads)
     }
     ptx::cp_async_commit();
   };
-  const int first_step = keys.begin / kKeys, steps = (keys.end + kKeys - 1) / kKeys;
   for (int i = threadIdx.x; i < kRows * kUnits; i += kThreads) {
     const int row = i / kUnits, column = i % kUnits * 8;
     const bool valid = row < rows && column < in.dim;

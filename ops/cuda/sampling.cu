@@ -4,8 +4,10 @@
 #include "sampling.h"
 
 #include <cstring>
+#include <string>
 #include <vector>
 
+#include "../../runtime/error.h"
 #include "../../runtime/workspace.h"
 #include "logit_row.h"
 #include "radix_select.h"
@@ -95,67 +97,81 @@ __device__ int64_t find_passing(const float* x, int64_t n, int64_t begin, int64_
   return -block_reduce<kThreads>(-last, Lower{});
 }
 
-// The fewest largest weights whose sum reaches top_p of all that least_logit leaves: `total`, or where that is negative
-// their sum. Sums are integers, 2^62 / n to a weight of 1: the order of additions does not matter. Three rounds of ten
-// bits of the weight; positive floats compare like their bits.
+// Weights with some upper bits in common, the exponent among them: the sum of their 24-bit significands, in two parts
+// of 12 bits so that 2^20 of each fit. Integers: the order of additions does not matter.
+struct WeightSum {
+  uint32_t high, low;
+
+  __device__ static uint32_t significand(uint32_t bits) { return (bits & 0x7FFFFFu) | (bits >> 23 ? 0x800000u : 0u); }
+  __device__ void add(uint32_t bits) {
+    atomicAdd(&high, significand(bits) >> 12);
+    atomicAdd(&low, significand(bits) & 0xFFFu);
+  }
+  __device__ uint64_t significands() const { return (uint64_t{high} << 12) + low; }
+  __device__ double value(uint32_t bits) const {
+    return ldexp(static_cast<double>(significands()), static_cast<int>(max(bits >> 23, 1u)) - 150);
+  }
+};
+constexpr int64_t kMostWeights = int64_t{1} << 20;
+
+// The fewest largest weights whose sum reaches top_p of `total`, or where that is negative of all that least_logit
+// leaves. As nucleus_cut() of ops/cpu: three rounds of ten bits of the weight; positive floats compare like their bits.
 template <int kWidth>
 __device__ void keep_nucleus(const float* x, int64_t n, double top_p, double total, Filter& filter) {
   constexpr int kBuckets = 1024, kOwn = kBuckets / kThreads;
-  TENON_SHARED(sums, unsigned long long[kBuckets]);
-  TENON_SHARED(chosen_bucket, int);
-  TENON_SHARED(chosen_above, unsigned long long);
-  const int digits = 62 - (64 - __clzll(n));
-  const double one = static_cast<double>(1ull << digits);
-  const float scale = static_cast<float>(1ull << digits);
-
-  double mass = top_p * total * one;
+  TENON_SHARED(sums, WeightSum[kBuckets]);
+  TENON_SHARED(chosen, double);  // the sum of the weights that are surely larger than those of the bucket
+  double mass = top_p * total, above = 0;
   uint32_t prefix = 0;
-  unsigned long long above = 0;  // of weights that are surely larger
   for (int shift = 20; shift >= 0; shift -= 10) {
     const uint32_t known = shift == 20 ? 0 : ~0u << (shift + 10);
-    for (int i = threadIdx.x; i < kBuckets; i += kThreads) sums[i] = 0;
+    for (int i = threadIdx.x; i < kBuckets; i += kThreads) sums[i] = {0, 0};
     __syncthreads();
     for_logits<kWidth>(x, n, [&](int64_t c, const float(&v)[4]) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         if (c + i >= n || !(v[i] >= filter.least_logit)) continue;
-        const float w = filter.weight(v[i]);
-        const uint32_t bits = __float_as_uint(w);
-        if ((bits & known) == prefix)
-          atomicAdd(&sums[bits >> shift & (kBuckets - 1)], static_cast<unsigned long long>(w * scale));
+        const uint32_t bits = __float_as_uint(filter.weight(v[i]));
+        if ((bits & known) == prefix) sums[bits >> shift & (kBuckets - 1)].add(bits);
       }
     });
     __syncthreads();
-    unsigned long long own[kOwn], sum = 0, all;
+    // This thread's buckets, from the largest weights down.
+    const int first = kBuckets - 1 - static_cast<int>(threadIdx.x) * kOwn;
+    double own[kOwn], sum = 0, all;
 #pragma unroll
-    for (int i = 0; i < kOwn; ++i) sum += own[i] = sums[kBuckets - 1 - (static_cast<int>(threadIdx.x) * kOwn + i)];
-    unsigned long long larger = above + block_exclusive_sum<kThreads>(sum, all);
-    if (shift == 20 && total < 0) mass = top_p * static_cast<double>(all);
-    if (static_cast<double>(above + all) < mass) {  // rounding: all of them stay
-      filter.cut = 0;
-      filter.last_tie = n;
-      return;
+    for (int i = 0; i < kOwn; ++i)
+      sum += own[i] = sums[first - i].value(prefix | static_cast<uint32_t>(first - i) << shift);
+    double larger = above + block_exclusive_sum<kThreads>(sum, all);
+    if (shift == 20) {
+      if (total < 0) mass = top_p * all;
+      if (all < mass) {  // by rounding: all of them stay
+        filter.cut = 0;
+        return;
+      }
     }
+    int found = -1;
+    double larger_than_found = 0;
 #pragma unroll
     for (int i = 0; i < kOwn; ++i) {
-      const unsigned long long through = larger + own[i];
-      if (static_cast<double>(larger) < mass && static_cast<double>(through) >= mass)
-        chosen_bucket = kBuckets - 1 - (static_cast<int>(threadIdx.x) * kOwn + i), chosen_above = larger;
-      larger = through;
+      if (found < 0 && (larger + own[i] >= mass || first - i == 0)) found = first - i, larger_than_found = larger;
+      larger += own[i];
     }
+    const int bucket = block_reduce<kThreads>(found, [](int a, int b) { return a > b ? a : b; });
+    if (found == bucket) chosen = larger_than_found;
     __syncthreads();
-    prefix |= static_cast<uint32_t>(chosen_bucket) << shift;
-    above = chosen_above;
+    above = chosen;
+    prefix |= static_cast<uint32_t>(bucket) << shift;
   }
 
   filter.cut = __uint_as_float(prefix);
-  const auto each = static_cast<unsigned long long>(filter.cut * scale);
-  if (each == 0) return;
-  const auto ties = static_cast<int64_t>(ceil((mass - static_cast<double>(above)) / static_cast<double>(each)));
-  const auto all_ties = static_cast<int64_t>(sums[prefix & (kBuckets - 1)] / each);
+  if (filter.cut == 0) return;  // what is left has no mass
+  const auto ties = max(static_cast<int64_t>(ceil((mass - above) / filter.cut)), int64_t{1});
+  const auto all_ties =
+      static_cast<int64_t>(sums[prefix & (kBuckets - 1)].significands() / WeightSum::significand(prefix));
   filter.last_tie = n;
   if (ties < all_ties)
-    filter.last_tie = find_passing<kWidth>(x, n, 0, n, int64_t{0}, max(ties, int64_t{1}) - 1, [&](float v, int64_t) {
+    filter.last_tie = find_passing<kWidth>(x, n, 0, n, int64_t{0}, ties - 1, [&](float v, int64_t) {
       return int64_t{v >= filter.least_logit && filter.weight(v) == filter.cut};
     });
 }
@@ -276,6 +292,7 @@ __global__ void __launch_bounds__(kThreads)
 void sample(const Tensor& logits, std::span<const SampleRow> rows, Tensor& tokens, Tensor& logprobs) {
   const int64_t count = logits.dim(0), n = logits.dim(1);
   if (count == 0) return;
+  if (n > kMostWeights) throw Error("sample: a vocabulary of " + std::to_string(n) + "; the CUDA kernel takes 2^20");
   std::vector<RowSettings> settings;
   std::vector<int32_t> histories;
   int32_t penalised = 0;
