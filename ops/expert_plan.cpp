@@ -1,5 +1,6 @@
 #include "expert_plan.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "../runtime/check.h"
@@ -37,6 +38,16 @@ int64_t default_block(const Tensor& experts, int64_t num_experts) {
   return experts.numel() <= 4 * num_experts ? 16 : 64;
 }
 
+/// Rows as many as the segments take at most, so that no size depends on what is on the device.
+void allocate_bound(ExpertPlan& plan, const Tensor& experts) {
+  const int64_t slots = experts.numel(), bound = slots + std::min(plan.experts, slots) * (plan.block - 1);
+  plan.rows = (bound + plan.block - 1) / plan.block * plan.block;
+  plan.row_slot = Tensor::empty({plan.rows}, DType::i32, experts.device());
+  plan.slot_row = Tensor::empty({slots}, DType::i32, experts.device());
+  plan.offsets = Tensor::empty({plan.experts + 1}, DType::i32, experts.device());
+  plan.counts = Tensor::empty({plan.experts}, DType::i32, experts.device());
+}
+
 }  // namespace
 
 ExpertPlan plan_experts(const Tensor& experts, int64_t num_experts, int64_t block) {
@@ -50,6 +61,7 @@ ExpertPlan plan_experts(const Tensor& experts, int64_t num_experts, int64_t bloc
   plan.block = block > 0 ? block : default_block(experts, num_experts);
   check(experts.numel() + (num_experts + 1) * plan.block <= std::numeric_limits<int32_t>::max(),
         "plan_experts: {} slots of experts {} are more than 32 bits count", experts.numel(), experts.shape());
+  if (!experts.device().is_cpu()) allocate_bound(plan, experts);
   on_device("plan_experts", experts.device(), cpu::plan_experts, cuda::plan_experts, plan, experts.contiguous());
   return plan;
 }

@@ -39,8 +39,10 @@ Routing route(const Tensor& logits, const Tensor* selection_bias, const RoutingO
   Routing routing{Tensor::empty({tokens, options.top_k}, DType::f32, logits.device()),
                   Tensor::empty({tokens, options.top_k}, DType::i32, logits.device()), Tensor::like(logits)};
   if (forced_experts && logits.device().is_cpu()) cpu::check_forced_experts(*forced_experts, logits.dim(1));
-  on_device("route", logits.device(), cpu::route, cuda::route, routing, logits.contiguous(), selection_bias, options,
-            forced_experts);
+  const Tensor bias = selection_bias ? selection_bias->contiguous() : Tensor(),
+               forced = forced_experts ? forced_experts->contiguous() : Tensor();
+  on_device("route", logits.device(), cpu::route, cuda::route, routing, logits.contiguous(),
+            selection_bias ? &bias : nullptr, options, forced_experts ? &forced : nullptr);
   return routing;
 }
 

@@ -162,14 +162,6 @@ __global__ void __launch_bounds__(kThreads)
 
 void plan_experts(ExpertPlan& plan, const Tensor& experts) {
   const int64_t count = experts.numel(), n = plan.experts;
-  // What the segments take at most, so that no size depends on what is on the device.
-  const int64_t bound = count + std::min(n, count) * (plan.block - 1);
-  plan.rows = (bound + plan.block - 1) / plan.block * plan.block;
-  plan.row_slot = Tensor::empty({plan.rows}, DType::i32, experts.device());
-  plan.slot_row = Tensor::empty({count}, DType::i32, experts.device());
-  plan.offsets = Tensor::empty({n + 1}, DType::i32, experts.device());
-  plan.counts = Tensor::empty({n}, DType::i32, experts.device());
-
   // Fewer warps a block where their counters would take more than 32 KiB; a power of two, as the chunk is.
   int64_t warps = kWarps;
   while (warps > 1 && warps * n * 4 > (32 << 10)) warps /= 2;

@@ -6,7 +6,7 @@
 
 namespace tenon::ops::cuda {
 
-/// Fills rows and the tensors of a plan whose other numbers stand.
+/// Fills the tensors of a plan.
 void plan_experts(ExpertPlan& plan, const Tensor& experts);
 void permute(Tensor& y, const Tensor& x, const ExpertPlan& plan);
 void permute_backward(Tensor& dx, const Tensor& dxp, const ExpertPlan& plan);

@@ -183,8 +183,6 @@ void route(Routing& routing, const Tensor& logits, const Tensor* selection_bias,
            const Tensor* forced_experts) {
   const int64_t tokens = logits.dim(0), n = logits.dim(1);
   if (tokens == 0) return;
-  const Tensor bias = selection_bias ? selection_bias->contiguous() : Tensor();
-  const Tensor forced = forced_experts ? forced_experts->contiguous() : Tensor();
   // Fewer tokens a block where their keys would not fit: thousands of experts.
   const int64_t token_bytes = (n + options.n_group) * static_cast<int64_t>(sizeof(uint32_t));
   const int64_t warps = std::clamp<int64_t>((48 << 10) / token_bytes, 1, kMaxWarps);
@@ -192,8 +190,9 @@ void route(Routing& routing, const Tensor& logits, const Tensor* selection_bias,
          {.grid = dim3(static_cast<unsigned>((tokens + warps - 1) / warps)),
           .block = dim3(static_cast<unsigned>(warps) * 32),
           .shared_bytes = static_cast<size_t>(warps * token_bytes)},
-         logits.data<float>(), selection_bias ? bias.data<float>() : nullptr, tokens, static_cast<int>(n), options,
-         {forced_experts ? forced.data<int32_t>() : nullptr, tenon::cuda::fault_slot("forced expert", n),
+         logits.data<float>(), selection_bias ? selection_bias->data<float>() : nullptr, tokens, static_cast<int>(n),
+         options,
+         {forced_experts ? forced_experts->data<int32_t>() : nullptr, tenon::cuda::fault_slot("forced expert", n),
           tenon::cuda::fault_slot("one token is forced twice to expert", tenon::cuda::kNoBound)},
          routing.weights.data<float>(), routing.experts.data<int32_t>(), routing.scores.data<float>());
 }
