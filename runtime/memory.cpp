@@ -131,6 +131,12 @@ class Pool {
       drop_kept(0);
       data = system_allocate(device_, wanted);
     }
+    if (!data && !device_.is_cpu()) {
+      // What was given back is free in the order of a stream: once that has got there, the driver can put it together.
+      cuda::synchronize(device_);
+      cuda::trim(device_);
+      data = system_allocate(device_, wanted);
+    }
     if (!data) throw_out_of_memory(bytes, tag, false);
     book(tag, wanted);
     return {data, wanted, tag};

@@ -9,7 +9,7 @@
 namespace tenon {
 namespace {
 
-constexpr size_t kAlignment = 64;
+constexpr size_t kAlignment = 256;  // what cuBLASLt wants of its workspace
 constexpr size_t kFirstChunk = size_t{1} << 20;
 
 }  // namespace

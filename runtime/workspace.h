@@ -18,7 +18,7 @@ namespace tenon {
 
 class Workspace;
 
-/// Memory for n values of T, 64-byte aligned, returned to the workspace at the end of the scope.
+/// Memory for n values of T, 64-byte aligned (on a GPU 256), returned to the workspace at the end of the scope.
 template <class T>
 class Scratch {
  public:

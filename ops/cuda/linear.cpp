@@ -21,9 +21,9 @@ void multiply_rows(Tensor& y, float beta, const Tensor& x, const Tensor& w, bool
 
 void linear(Tensor& y, const Tensor& x, const Tensor& w, const Tensor* bias, const PackedWeight*) {
   if (y.numel() == 0) return;
-  // The product adds a bias of its result's type; another is added after it.
+  // The product adds a bias of its result's type, which it reads 16 bytes at a time; another is added after it.
   const Tensor dense = bias ? bias->contiguous() : Tensor();
-  const bool fused = bias && bias->dtype() == y.dtype();
+  const bool fused = bias && bias->dtype() == y.dtype() && reinterpret_cast<uintptr_t>(dense.raw()) % 16 == 0;
   multiply_rows(y, 0, x, w, /*transposed=*/true, fused ? dense.raw() : nullptr);
   if (bias && !fused) add_into(y, dense, 1);
 }

@@ -67,9 +67,13 @@ class Staging {
   // Whether the oldest piece has been read; waits for it where `must`.
   bool retire(bool must) {
     const Piece oldest = under_way_.front();
-    if (cudaEventQuery(oldest.read) != cudaSuccess) {
+    const cudaError_t status = cudaEventQuery(oldest.read);
+    if (status == cudaErrorNotReady) {
+      (void)cudaGetLastError();  // no error, and nobody's who asks for the last one
       if (!must) return false;
       wait(oldest.read, "waiting for staging memory");
+    } else {
+      check_status(status, "cudaEventQuery");
     }
     idle_events_.push_back(oldest.read);
     under_way_.pop_front();

@@ -13,6 +13,18 @@ namespace {
 
 thread_local bool recording = false;
 
+struct RecordingStream {
+  RecordingStream() {
+    check_status(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreate");
+  }
+  ~RecordingStream() { (void)cudaStreamDestroy(stream); }
+  RecordingStream(const RecordingStream&) = delete;
+  RecordingStream& operator=(const RecordingStream&) = delete;
+  operator cudaStream_t() const { return stream; }
+
+  cudaStream_t stream = nullptr;
+};
+
 // The calling thread's stream records what is queued on it until finish(), or until an Error takes it away.
 class Capture {
  public:
@@ -58,9 +70,15 @@ void Graph::record(MemoryArena& arena, const std::function<void()>& work) {
   const MemoryArena::Scope memory(arena);
   work();
   arena.workspace().merge();
-  Capture capture(current_stream(device_));
-  work();
-  const cudaGraph_t graph = capture.finish();
+  cudaGraph_t graph = nullptr;
+  {
+    // A stream of its own: the legacy default stream, which a caller may have handed in, cannot be recorded.
+    const RecordingStream stream;
+    const StreamScope scope(device_, stream);
+    Capture capture(stream);
+    work();
+    graph = capture.finish();
+  }
   if (recorded_) (void)cudaGraphExecDestroy(std::exchange(recorded_, nullptr));
   const cudaError_t status = cudaGraphInstantiate(&recorded_, graph, 0);
   (void)cudaGraphDestroy(graph);

@@ -3,7 +3,10 @@
 #include <cxxabi.h>
 
 #include <cstdlib>
+#include <map>
+#include <mutex>
 #include <string_view>
+#include <utility>
 
 #include "../check.h"
 #include "status.h"
@@ -11,7 +14,23 @@
 namespace tenon::detail {
 namespace {
 
-constexpr size_t kFreelyShared = size_t{48} << 10;  // bytes that a kernel may have without asking
+// Dynamic shared memory that every kernel may have without asking: of 48 KiB, less what it has of static.
+constexpr size_t kFreelyShared = size_t{16} << 10;
+
+// Asks for it once for each kernel and size above the last: a lower number would take it from another thread's launch.
+void allow_shared(const void* kernel, const LaunchShape& shape) {
+  static std::mutex mutex;
+  static auto* allowed = new std::map<std::pair<int, const void*>, size_t>;
+  int device = 0;
+  check_launch(cudaGetDevice(&device), kernel, shape);
+  std::lock_guard lock(mutex);
+  size_t& most = (*allowed)[{device, kernel}];
+  if (shape.shared_bytes <= most) return;
+  check_launch(
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shape.shared_bytes)),
+      kernel, shape);
+  most = shape.shared_bytes;
+}
 
 std::string kernel_name(const void* kernel) {
   const char* mangled = nullptr;
@@ -33,10 +52,7 @@ std::string describe(const void* kernel, const LaunchShape& s) {
 }  // namespace
 
 LaunchConfig::LaunchConfig(const void* kernel, const LaunchShape& shape) {
-  if (shape.shared_bytes > kFreelyShared)
-    check_launch(
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shape.shared_bytes)),
-        kernel, shape);
+  if (shape.shared_bytes > kFreelyShared) allow_shared(kernel, shape);
   cooperative.id = cudaLaunchAttributeCooperative;
   cooperative.val.cooperative = 1;
   config.gridDim = shape.grid;

@@ -19,7 +19,7 @@ namespace tenon {
 
 struct LaunchShape {
   dim3 grid, block;
-  size_t shared_bytes = 0;  // dynamic; over 48 KiB is allowed up to the device's limit
+  size_t shared_bytes = 0;  // dynamic; over 48 KiB with the static is allowed up to the device's limit
   cudaStream_t stream = cuda::current_stream();
   bool cooperative = false;                                      // all blocks resident at once
   std::source_location where = std::source_location::current();  // named in errors

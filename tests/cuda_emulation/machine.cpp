@@ -192,6 +192,10 @@ std::byte* Machine::shared_array(const void* site, size_t bytes, size_t alignmen
     if (a.site == site) return a.data;
   b.static_bytes += bytes;
   if (b.static_bytes > kStaticSharedLimit) fail("over 48 KiB of static shared memory");
+  const auto asked = allowed_shared.find(function_);
+  if (b.static_bytes + b.dynamic_bytes > kStaticSharedLimit &&
+      (asked == allowed_shared.end() || asked->second < b.dynamic_bytes))
+    fail("over 48 KiB of shared memory, which the kernel was not allowed");
   if (b.static_bytes + b.dynamic_bytes > kSharedLimit) fail("over 227 KiB of shared memory");
   return add_array(b, site, bytes, alignment);
 }

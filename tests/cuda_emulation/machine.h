@@ -121,6 +121,7 @@ class Machine {
   uint64_t first_serial = 0, next_serial = 1;  // blocks get serial numbers; the running launch's start at first_serial
   uint64_t switch_limit = 2'000'000'000;
   std::map<uintptr_t, size_t> device_memory;  // begin -> bytes
+  std::map<const void*, size_t> allowed_shared;  // dynamic shared memory that a kernel has asked for
   std::vector<std::function<void()>>* recording = nullptr;  // a stream's work is recorded instead of done
   std::string finding;                        // race_check.cpp's first one in this launch, and how many
   size_t findings = 0;

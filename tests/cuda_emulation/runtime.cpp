@@ -190,8 +190,9 @@ const char* cudaGetErrorString(cudaError_t e) {
       return "error";
   }
 }
-cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int bytes) {
-  return bytes <= static_cast<int>(emulation::kSharedLimit) ? cudaSuccess : cudaErrorInvalidValue;
+cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute, int bytes) {
+  if (bytes > static_cast<int>(emulation::kSharedLimit)) return cudaErrorInvalidValue;
+  return emulation::machine.allowed_shared[function] = static_cast<size_t>(bytes), cudaSuccess;
 }
 cudaError_t cudaFuncGetName(const char** name, const void*) { return *name = "kernel", cudaSuccess; }
 cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void*, int, size_t) {

@@ -113,6 +113,8 @@ TEST_F(Cuda, ScratchComesFromTheDevice) {
   auto scratch = Workspace::of(device).zeros<float>(100);
   const Tensor seen = Tensor::borrow(scratch.data(), {100}, DType::f32, device);
   EXPECT_EQ(seen.to_vector<float>(), std::vector<float>(100, 0.0f));
+  auto more = Workspace::of(device).get<float>(3);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(more.data()) % 256, 0u);  // cuBLASLt's workspace comes from it
 }
 
 TEST_F(Cuda, WhatKernelsReportIsAnErrorAtTheNextWait) {
@@ -189,6 +191,16 @@ TEST_F(Cuda, WhatCannotBeRecordedIsAnErrorAndLeavesTheStreamUsable) {
   EXPECT_ERROR(graph.record(arena, [&] { grows.push_back(Tensor::empty({1000}, DType::f32, device)); }),
                "memory is asked for that an earlier run did not take while a graph is recorded");
   EXPECT_EQ(ops::add(x, x).to_vector<float>()[7], 16);
+}
+
+// A block's dynamic and static shared memory together pass 48 KiB, either alone does not.
+TEST_F(Cuda, SharedMemoryJustBelowTheLimit) {
+  const int64_t dim = 12288;
+  const Tensor x = Tensor::full({2, dim}, 1, DType::f32, device), weight = Tensor::full({dim}, 1, DType::f32, device);
+  Tensor dweight = Tensor::zeros({dim}, DType::f32, device);
+  const auto y = ops::rms_norm(x, weight, 0);
+  ops::rms_norm_backward(x, x, weight, y.rstd, &dweight);
+  EXPECT_EQ(dweight.to_vector<float>(), std::vector<float>(dim, 2.0f));
 }
 
 TEST_F(Cuda, TensorsOfTwoDevicesDoNotMix) {
