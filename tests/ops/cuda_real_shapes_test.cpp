@@ -2,6 +2,8 @@
 // in double would take too long here; cuda_parity_test.cpp has it at small sizes.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <string_view>
 
 #include "../op_table/harness.h"
@@ -16,6 +18,14 @@ class RealShapesOnCuda : public ::testing::TestWithParam<const OpCase*> {
   }
 };
 
+// Their results are choices between numbers that are computed: at this size some lie within rounding of each other, and
+// either choice is right.
+constexpr std::array kChoices = {"route", "sample", "top_logprobs"};
+
+// Rounding errors of f32 sums grow with the root of their length: weights' gradients have thousands of terms here, some
+// hundred in the shapes that tolerances are made for. In bf16 the rounding of the result is all that shows.
+double slack_of(DType dtype) { return dtype == DType::f32 ? 4 : 1; }
+
 // What the CPU takes about a second for, where the benchmark's own size takes longer.
 Problem real_shape(const OpCase& op) {
   if (op.name == "adamw" || op.name == "global_norm") return {12, 1024 * 1024};
@@ -27,7 +37,7 @@ Problem real_shape(const OpCase& op) {
 TEST_P(RealShapesOnCuda, AgreesWithCpu) {
   const OpCase& op = *GetParam();
   for (const Tolerance& t : op.tolerance) try {
-      for (const std::string& failure : check_parity(op, real_shape(op), t.dtype, Device::cuda()))
+      for (const std::string& failure : check_parity(op, real_shape(op), t.dtype, Device::cuda(), slack_of(t.dtype)))
         ADD_FAILURE() << failure;
     } catch (const Error& error) {  // cuda_parity_test.cpp knows which ops lack a kernel
       if (std::string_view(error.what()).find("no kernel for") == std::string_view::npos) throw;
@@ -37,7 +47,8 @@ TEST_P(RealShapesOnCuda, AgreesWithCpu) {
 
 std::vector<const OpCase*> entries() {
   std::vector<const OpCase*> all;
-  for (const OpCase& op : op_table()) all.push_back(&op);
+  for (const OpCase& op : op_table())
+    if (std::ranges::count(kChoices, std::string_view(op.name)) == 0) all.push_back(&op);
   return all;
 }
 
