@@ -6,6 +6,7 @@
 #include "../ops/cast.h"
 #include "../ops/elementwise.h"
 #include "../runtime/check.h"
+#include "../runtime/cuda.h"
 #include "../runtime/memory.h"
 #include "graph.h"
 #include "parameters.h"
@@ -279,6 +280,7 @@ Var record(const char* name, std::vector<Var> inputs, Tensor value, Backward bac
 }
 
 void backward(const Var& loss, float seed) {
+  const cuda::Stage stage("backward");
   check(loss.defined() && loss.numel() == 1, "backward: the loss must be one number, got {}",
         loss.defined() ? loss.shape().str() : "an undefined Var");
   check(loss.requires_grad(), "backward: nothing that the loss depends on requires a gradient");
@@ -286,6 +288,7 @@ void backward(const Var& loss, float seed) {
 }
 
 void backward(const std::vector<Var>& outputs, const std::vector<Tensor>& gradients) {
+  const cuda::Stage stage("backward");
   graph::run_backward(outputs, gradients, 0);
 }
 

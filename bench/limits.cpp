@@ -3,9 +3,10 @@
 #include <cstring>
 #include <map>
 
-#include "../ops/matmul.h"
+#include "../ops/limits.h"
 #include "../runtime/cpu.h"
 #include "../runtime/simd.h"
+#include "../runtime/tensor.h"
 #include "../runtime/threads.h"
 #include "bench.h"
 
@@ -19,13 +20,6 @@ constexpr int64_t kMatrix = 2048;
 double best_seconds(const std::function<void()>& call) {
   const std::vector<double> ms = time_ms(Device::cpu(), call, /*runs=*/5, /*sample_ms=*/0);
   return *std::ranges::min_element(ms) * 1e-3;
-}
-
-double product_gflops(DType dtype) {
-  const Tensor a = Tensor::full({kMatrix, kMatrix}, 0.5f, dtype), b = Tensor::full({kMatrix, kMatrix}, 0.25f, dtype);
-  Tensor c = Tensor::empty({kMatrix, kMatrix}, dtype);
-  const double seconds = best_seconds([&] { ops::matmul_into(c, a, b, false, false, 0); });
-  return 2.0 * kMatrix * kMatrix * kMatrix / seconds * 1e-9;
 }
 
 // n floats as kStreams runs side by side; the streams are spelled out for the compiler's sake.
@@ -53,9 +47,9 @@ TENON_CLONES void update_streams(float* x, int64_t n) {
 Limits measure_cpu() {
   Limits found{};
   {
-    Tensor from = Tensor::full({kFloats}, 1, DType::f32), to = Tensor::full({kFloats}, 2, DType::f32);
+    Tensor from = Tensor::full({kFloats}, 1, DType::f32);
     const double bytes = static_cast<double>(from.nbytes());
-    float *x = from.data<float>(), *y = to.data<float>();
+    float* x = from.data<float>();
     const int64_t grain = kFloats / num_threads();
     std::atomic<float> unused{0};  // keeps the reads
     found.read_gbs = 1e-9 * bytes / best_seconds([&] {
@@ -66,14 +60,11 @@ Limits measure_cpu() {
         2e-9 * bytes / best_seconds([&] {
           parallel_for(kFloats, grain, [&](int64_t begin, int64_t end) { update_streams(x + begin, end - begin); });
         });
-    found.copy_gbs = 2e-9 * bytes / best_seconds([&] {
-                       parallel_for(kFloats, grain, [&](int64_t begin, int64_t end) {
-                         std::memcpy(y + begin, x + begin, static_cast<size_t>(end - begin) * sizeof(float));
-                       });
-                     });
   }
-  found.f32_gflops = product_gflops(DType::f32);
-  if (has_native_bf16()) found.bf16_gflops = product_gflops(DType::bf16);
+  const Device device = Device::cpu();
+  found.copy_gbs = 1e-9 * ops::copy_bandwidth(device, kFloats * sizeof(float));
+  found.f32_gflops = 1e-9 * ops::product_rate(device, DType::f32, kMatrix);
+  if (has_native_bf16()) found.bf16_gflops = 1e-9 * ops::product_rate(device, DType::bf16, kMatrix);
   return found;
 }
 

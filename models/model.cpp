@@ -6,6 +6,7 @@
 #include "../autograd/indexing.h"
 #include "../ops/loss_head.h"
 #include "../runtime/check.h"
+#include "../runtime/cuda.h"
 #include "../runtime/files.h"
 #include "../runtime/json.h"
 #include "model_impl.h"
@@ -59,6 +60,7 @@ const std::string& Model::source_dir() const { return impl_->source_dir; }
 const std::map<std::string, std::string>& Model::files() const { return impl_->files; }
 
 Forward Model::forward(const Batch& batch, const ForwardOptions& options) {
+  const cuda::Stage stage("forward");
   return impl_->decoder.forward(batch, options);
 }
 

@@ -9,6 +9,7 @@ namespace tenon::ops {
 
 void adamw_step(std::span<AdamWTensor> tensors, const AdamWStep& step) {
   if (tensors.empty()) return;
+  double bytes = 0;
   check_same_device("adamw_step", {{"master", tensors[0].master}, {"step", step.step}});
   check_dtype("adamw_step", {"step", step.step}, DType::i64);
   check_shape("adamw_step", {"step", step.step}, {1});
@@ -33,22 +34,27 @@ void adamw_step(std::span<AdamWTensor> tensors, const AdamWStep& step) {
     check_one("exp_avg", t.exp_avg, DType::f32);
     check_one("exp_avg_sq", t.exp_avg_sq, DType::f32);
     if (t.value.defined()) check_one("value", t.value, DType::bf16);
+    bytes += static_cast<double>(t.master.numel()) * (t.value.defined() ? 30 : 28);
   }
-  on_device("adamw_step", tensors[0].master.device(), cpu::adamw_step, cuda::adamw_step, tensors, step);
+  Tensor updates = step.step;
+  on_device(OpCall::moves("adamw_step", bytes), tensors[0].master.device(), cpu::adamw_step, cuda::adamw_step, tensors,
+            step, updates);
   for (AdamWTensor& t : tensors)
     for (Tensor* written : {&t.master, &t.exp_avg, &t.exp_avg_sq, &t.value}) written->bump_version();
-  Tensor(step.step).bump_version();
+  updates.bump_version();
 }
 
 Tensor global_norm(std::span<const Tensor> tensors) {
   check(!tensors.empty(), "global_norm: there are no tensors");
+  double bytes = 0;
   for (const Tensor& t : tensors) {
     check_same_device("global_norm", {{"the first tensor", tensors[0]}, {"a tensor", t}});
     check_dtype("global_norm", {"a tensor", t}, DType::f32);
     check(t.is_contiguous(), "global_norm: a tensor {} is not contiguous", t.shape());
+    bytes += static_cast<double>(t.nbytes());
   }
   Tensor norm = Tensor::empty({}, DType::f32, tensors[0].device());
-  on_device("global_norm", norm.device(), cpu::global_norm, cuda::global_norm, tensors, norm);
+  on_device(OpCall::moves("global_norm", bytes), norm.device(), cpu::global_norm, cuda::global_norm, tensors, norm);
   return norm;
 }
 

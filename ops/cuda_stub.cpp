@@ -34,7 +34,7 @@ namespace {
 // clang-format off: one line a kernel
 void activation(Activation, const Tensor&, Tensor&) { refuse(); }
 void activation_backward(Activation, const Tensor&, const Tensor&, Tensor&) { refuse(); }
-void adamw_step(std::span<AdamWTensor>, const AdamWStep&) { refuse(); }
+void adamw_step(std::span<AdamWTensor>, const AdamWStep&, Tensor&) { refuse(); }
 void add_into(Tensor&, const Tensor&, float) { refuse(); }
 void add_scaled_into(Tensor&, const Tensor&, const Tensor&) { refuse(); }
 void attention(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const AttentionOptions&, Tensor&, Tensor&) {

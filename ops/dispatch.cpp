@@ -79,6 +79,15 @@ int checked_dim(const char* op, const Tensor& x, int dim) {
 
 void no_kernel(const char* op, Device device) { fail("{}: no kernel for {} yet", op, device); }
 
+// Broadcast elements count once.
+double detail::touched_bytes(const Tensor& t) {
+  if (!t.defined()) return 0;
+  auto bytes = static_cast<double>(size_of(t.dtype()));
+  for (int d = 0; d < t.rank(); ++d)
+    if (t.stride(d) != 0) bytes *= static_cast<double>(t.dim(d));
+  return bytes;
+}
+
 std::string detail::describe(const Tensor& t) {
   return t.defined() ? fmt::format("{} {}", t.dtype(), t.shape()) : "undefined";
 }

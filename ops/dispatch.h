@@ -6,12 +6,14 @@
 //   rstd);
 #pragma once
 
+#include <algorithm>
 #include <initializer_list>
 #include <string>
 #include <type_traits>
 #include <utility>
 
 #include "../runtime/cuda.h"
+#include "../runtime/profile.h"
 #include "../runtime/tensor.h"
 
 namespace tenon::ops {
@@ -56,27 +58,73 @@ std::string describe_arguments(const A&... arguments) {
   return "(" + text + ")";
 }
 
+double touched_bytes(const Tensor& t);
+
+template <class T>
+double operand_bytes(const T& a) {
+  if constexpr (std::is_same_v<T, Tensor>) return touched_bytes(a);
+  if constexpr (std::is_same_v<T, const Tensor*> || std::is_same_v<T, Tensor*>) return a ? touched_bytes(*a) : 0;
+  return 0;
+}
+
 }  // namespace detail
+
+/// An op's name, and for profiles what a call costs.
+struct OpCall {
+  OpCall(const char* op) : name(op) {}
+  /// `operations` of matrix products in `dtype`.
+  OpCall(const char* op, double operations, DType dtype) : name(op) {
+    (dtype == DType::bf16 ? cost.bf16_flops : cost.f32_flops) = operations;
+  }
+  /// Bytes moved at least, where they are not all of the tensor arguments'.
+  static OpCall moves(const char* op, double bytes) {
+    OpCall call(op);
+    call.cost.bytes = bytes;
+    return call;
+  }
+
+  /// An index chooses the elements of a larger tensor that are read or written, as many as `values` has.
+  static OpCall indexed(const char* op, const Tensor& index, const Tensor& values) {
+    return moves(op, static_cast<double>(index.nbytes()) + 2 * static_cast<double>(values.nbytes()));
+  }
+
+  const char* name;
+  profile::Cost cost{.bytes = -1};  // -1: each tensor argument once
+};
 
 /// Runs the kernel of `device` on the arguments. Kernels of CUDA are queued on the calling thread's stream; they do not
 /// synchronise, and what goes wrong in them is an Error that names the op and its tensors.
 template <class Cpu, class Cuda, class... A>
-void on_device(const char* op, Device device, Cpu&& cpu, Cuda&& cuda, A&&... arguments) {
+void on_device(const OpCall& op, Device device, Cpu&& cpu, Cuda&& cuda, A&&... arguments) {
+  const auto cost = [&] {
+    profile::Cost cost = op.cost;
+    if (cost.bytes < 0) cost.bytes = (0.0 + ... + detail::operand_bytes(arguments));
+    return cost;
+  };
   if (device.is_cpu()) {
+    const profile::OpTimer timer(op.name, device, cost);
     std::forward<Cpu>(cpu)(std::forward<A>(arguments)...);
     return;
   }
   const auto describe = [&] { return detail::describe_arguments(arguments...); };
   tenon::cuda::OpScope scope(
-      op, device, [](const void* f) { return (*static_cast<decltype(describe)*>(f))(); }, &describe);
-  std::forward<Cuda>(cuda)(arguments...);
+      op.name, device, [](const void* f) { return (*static_cast<decltype(describe)*>(f))(); }, &describe);
+  {
+    const profile::OpTimer timer(op.name, device, cost);
+    std::forward<Cuda>(cuda)(arguments...);
+  }
   scope.finish();
 }
 
 /// An op without a kernel for GPUs yet: "rms_norm: no kernel for cuda:0 yet".
 template <class Cpu>
-void on_device(const char* op, Device device, Cpu&& cpu) {
-  if (!device.is_cpu()) no_kernel(op, device);
+void on_device(const OpCall& op, Device device, Cpu&& cpu) {
+  if (!device.is_cpu()) no_kernel(op.name, device);
+  const profile::OpTimer timer(op.name, device, [&] {
+    profile::Cost cost = op.cost;
+    cost.bytes = std::max(cost.bytes, 0.0);
+    return cost;
+  });
   std::forward<Cpu>(cpu)();
 }
 

@@ -40,7 +40,8 @@ Tensor embedding(const Tensor& table, const Tensor& ids) {
   check_rank("embedding", {"table", table}, 2);
   check_dtype("embedding", {"ids", ids}, DType::i32);
   Tensor y = Tensor::empty(shape_of_rows(ids, table.dim(1)), table.dtype(), table.device());
-  on_device("embedding", table.device(), checked_gather, cuda::gather_rows, table.contiguous(), ids.contiguous(), y);
+  on_device(OpCall::indexed("embedding", ids, y), table.device(), checked_gather, cuda::gather_rows, table.contiguous(),
+            ids.contiguous(), y);
   return y;
 }
 
@@ -52,8 +53,8 @@ void embedding_backward(const Tensor& dy, const Tensor& ids, Tensor& dtable) {
   check_contiguous("embedding_backward", {"dtable", dtable});
   check_dtype("embedding_backward", {"ids", ids}, DType::i32);
   check_shape("embedding_backward", {"dy", dy}, shape_of_rows(ids, dtable.dim(1)));
-  on_device("embedding_backward", dtable.device(), checked_scatter, cuda::scatter_add_rows, dtable, ids.contiguous(),
-            dy.contiguous());
+  on_device(OpCall::indexed("embedding_backward", ids, dy), dtable.device(), checked_scatter, cuda::scatter_add_rows,
+            dtable, ids.contiguous(), dy.contiguous());
   dtable.bump_version();
 }
 

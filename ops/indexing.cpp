@@ -58,7 +58,8 @@ Tensor gather_rows(const Tensor& x, const Tensor& index) {
   Shape shape = x.shape();
   shape[0] = index.dim(0);
   Tensor y = Tensor::empty(shape, x.dtype(), x.device());
-  on_device("gather_rows", x.device(), checked_gather_rows, cuda::gather_rows, x.contiguous(), index.contiguous(), y);
+  on_device(OpCall::indexed("gather_rows", index, y), x.device(), checked_gather_rows, cuda::gather_rows,
+            x.contiguous(), index.contiguous(), y);
   return y;
 }
 
@@ -67,8 +68,8 @@ void scatter_add_rows(Tensor& dst, const Tensor& index, const Tensor& src) {
   check_dtype("scatter_add_rows", {"index", index}, DType::i32);
   check_row_shapes("scatter_add_rows", dst, index, src);
   check_sums("scatter_add_rows", dst, src);
-  on_device("scatter_add_rows", dst.device(), checked_scatter_add_rows, cuda::scatter_add_rows, dst, index.contiguous(),
-            src.contiguous());
+  on_device(OpCall::indexed("scatter_add_rows", index, src), dst.device(), checked_scatter_add_rows,
+            cuda::scatter_add_rows, dst, index.contiguous(), src.contiguous());
   dst.bump_version();
 }
 
@@ -78,7 +79,8 @@ Tensor gather(const Tensor& x, const Tensor& index) {
   check(x.rank() == 2 && index.rank() == 2 && index.dim(0) == x.dim(0),
         "gather: index {} must be [rows, m] for x {} [rows, n]", index.shape(), x.shape());
   Tensor y = Tensor::empty(index.shape(), x.dtype(), x.device());
-  on_device("gather", x.device(), checked_gather, cuda::gather, x.contiguous(), index.contiguous(), y);
+  on_device(OpCall::indexed("gather", index, y), x.device(), checked_gather, cuda::gather, x.contiguous(),
+            index.contiguous(), y);
   return y;
 }
 
@@ -89,8 +91,8 @@ void scatter_add(Tensor& dst, const Tensor& index, const Tensor& src) {
   check(dst.rank() == 2 && index.rank() == 2 && index.dim(0) == dst.dim(0),
         "scatter_add: index {} must be [rows, m] for dst {} [rows, n]", index.shape(), dst.shape());
   check_sums("scatter_add", dst, src);
-  on_device("scatter_add", dst.device(), checked_scatter_add, cuda::scatter_add, dst, index.contiguous(),
-            src.contiguous());
+  on_device(OpCall::indexed("scatter_add", index, src), dst.device(), checked_scatter_add, cuda::scatter_add, dst,
+            index.contiguous(), src.contiguous());
   dst.bump_version();
 }
 

@@ -39,6 +39,11 @@ void check_beta(const char* op, float beta) {
   check(beta == 0 || beta == 1, "{}: beta must be 0 or 1, it is {}", op, beta);
 }
 
+// Each row of x with all of the weight.
+OpCall product(const char* op, const Tensor& x, const Tensor& w) {
+  return {op, 2.0 * static_cast<double>(x.rows()) * static_cast<double>(w.numel()), x.dtype()};
+}
+
 }  // namespace
 
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor* bias, const PackedWeight* packed,
@@ -57,7 +62,7 @@ void linear_into(Tensor& y, const Tensor& x, const Tensor& w, const Tensor* bias
     check_shape("linear", {"bias", *bias}, {w.dim(0)});
     check_same_device("linear", {{"x", x}, {"bias", *bias}});
   }
-  on_device("linear", x.device(), cpu::linear, cuda::linear, y, x, w, bias, packed);
+  on_device(product("linear", x, w), x.device(), cpu::linear, cuda::linear, y, x, w, bias, packed);
   y.bump_version();
 }
 
@@ -65,8 +70,8 @@ void linear_backward_input(Tensor& dx, float beta, const Tensor& dy, const Tenso
   check_weight("linear_backward_input", {"dy", dy}, w, 0);
   check_result("linear_backward_input", {"dx", dx}, {"dy", dy}, with_last(dy.shape(), w.dim(1)));
   check_beta("linear_backward_input", beta);
-  on_device("linear_backward_input", dy.device(), cpu::linear_backward_input, cuda::linear_backward_input, dx, beta, dy,
-            w, packed);
+  on_device(product("linear_backward_input", dy, w), dy.device(), cpu::linear_backward_input,
+            cuda::linear_backward_input, dx, beta, dy, w, packed);
   dx.bump_version();
 }
 
@@ -78,8 +83,8 @@ void linear_backward_weight(Tensor& dw, const Tensor& dy, const Tensor& x) {
   check_dtype("linear_backward_weight", {"dw", dw}, DType::f32);
   check_shape("linear_backward_weight", {"dw", dw}, {dy.dim(-1), x.dim(-1)});
   check_contiguous("linear_backward_weight", {"dw", dw});
-  on_device("linear_backward_weight", dy.device(), cpu::linear_backward_weight, cuda::linear_backward_weight, dw, dy,
-            x);
+  on_device(product("linear_backward_weight", dy, dw), dy.device(), cpu::linear_backward_weight,
+            cuda::linear_backward_weight, dw, dy, x);
   dw.bump_version();
 }
 

@@ -50,7 +50,8 @@ void matmul_into(Tensor& c, const Tensor& a, const Tensor& b, bool trans_a, bool
   check(c.dtype() == DType::f32 || a.dtype() == DType::bf16, "matmul: c of {} cannot hold products of {}", c.dtype(),
         a.dtype());
   check(beta == 0 || beta == 1, "matmul: beta must be 0 or 1, it is {}", beta);
-  on_device("matmul", a.device(), cpu::matmul, cuda::matmul, c, a, b, trans_a, trans_b, beta);
+  on_device({"matmul", 2.0 * static_cast<double>(c.numel()) * static_cast<double>(a.dim(trans_a ? -2 : -1)), a.dtype()},
+            a.device(), cpu::matmul, cuda::matmul, c, a, b, trans_a, trans_b, beta);
   c.bump_version();
 }
 

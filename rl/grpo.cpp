@@ -82,7 +82,7 @@ void GrpoTrainer::train() {
 
 // Loss and gradient of the next minibatch.
 GrpoTrainer::StepResult GrpoTrainer::update(TrainingRun& run) {
-  Timed timed(times_.loss);
+  Timed timed("loss", times_.loss);
   Rollout& rollout = *rollout_;
   GrpoLossOptions options = options_.loss();
   // Where it adapts, the bonus rests while the last step's entropy was above the target.

@@ -119,7 +119,7 @@ void GrpoTrainer::add_logprobs(Rollout& rollout, Metrics& metrics) {
   const std::vector<int64_t> samples = rollout.all();
   CompletionLogProbOptions options = logprob_options();
   if (options_.recomputes_old_logprobs()) {
-    Timed timed(times_.old_logprobs);
+    Timed timed("old_logprobs", times_.old_logprobs);
     rollout.old_logprob = completion_logprobs(model_, rollout, samples, sampler_.prompts(), options).logprob;
     double sum = 0, most = 0;
     for (size_t t = 0; t < rollout.tokens.size(); ++t) {
@@ -153,7 +153,7 @@ void GrpoTrainer::add_logprobs(Rollout& rollout, Metrics& metrics) {
                     {"sampling/importance_sampling_ratio/max", *most}});
   }
   if (options_.keeps_reference()) {
-    Timed timed(times_.reference);
+    Timed timed("reference", times_.reference);
     options.replay = false;                   // the reference routes as it would itself
     std::optional<models::WithoutLora> base;  // of an adapter, the reference is the model under it
     if (!reference_) base.emplace(model_);

@@ -162,11 +162,11 @@ Metrics PpoTrainer::sample_rollout(TrainingRun& run) {
   double reference_time = 0, value_time = 0;
   std::vector<float> penalty;
   {
-    Timed timed(reference_time);
+    Timed timed("reference", reference_time);
     penalty = kl_penalty(*rollout);
   }
   {
-    Timed timed(value_time);
+    Timed timed("value", value_time);
     rollout->value = values_->values(*rollout, rollout->all(), sampler_.prompts());
   }
   std::vector<float> of_tokens = token_rewards(rollout->begin, scores, penalty);
@@ -242,7 +242,7 @@ std::vector<float> PpoTrainer::kl_penalty(Rollout& rollout) {
 
 // Losses and gradients of the next minibatch, of policy and value model.
 PpoTrainer::StepResult PpoTrainer::update(TrainingRun& run, double& seconds) {
-  Timed timed(seconds);
+  Timed timed("loss", seconds);
   StepResult result;
   const Rollout& rollout = *rollout_;
   const GrpoLossOptions options{

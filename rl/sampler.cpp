@@ -124,7 +124,7 @@ Rollout Sampler::sample(int64_t groups, std::vector<float>& scores) {
 
 // Completions of the next prompts.
 Rollout Sampler::generate(int64_t groups) {
-  Timed timed(generation_time);
+  Timed timed("sample", generation_time);
   Rollout out;
   out.group_size = options_.num_generations;
   out.rows = RowOrder(data_.size(), options_.seed).take(prompts_seen_, groups);
@@ -173,7 +173,7 @@ std::vector<Sample> Sampler::samples_of(const Rollout& rollout) const {
 
 // Rewards [samples, functions].
 std::vector<float> Sampler::score(const std::vector<Sample>& samples) {
-  Timed timed(reward_time);
+  Timed timed("reward", reward_time);
   const size_t functions = rewards_.size();
   std::vector<float> scores(samples.size() * functions);
   for (size_t f = 0; f < functions; ++f) {

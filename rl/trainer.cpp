@@ -132,7 +132,7 @@ void TrainingRun::finish_step(const DeviceSum& loss, Metrics metrics, const Step
   const double rate = learning_rate();
   double optimizer_time = 0;
   {
-    Timed timed(optimizer_time);
+    Timed timed("optimizer", optimizer_time);
     const Tensor guard = loss.on(model_.device());
     unread_.push_back(optimizer_.step(static_cast<float>(rate), static_cast<float>(options_.max_grad_norm), &guard));
     model_.params().zero_grad();

@@ -17,7 +17,8 @@
 #include "shape.h"
 
 struct CUstream_st;     // cudaStream_t is a pointer to it
-struct CUgraphExec_st;  // cudaGraphExec_t likewise
+struct CUevent_st;      // cudaEvent_t likewise
+struct CUgraphExec_st;  // and cudaGraphExec_t
 
 namespace tenon {
 class MemoryArena;
@@ -127,8 +128,42 @@ class Readback {
   Buffer* buffer_ = nullptr;
 };
 
-/// Whether graphs can be used: not where each op is waited for (TENON_CUDA_SYNC=1).
+/// Whether graphs can be used: not where each op is waited for (TENON_CUDA_SYNC=1) or timed (runtime/profile.h).
 bool records_graphs();
+
+/// A point in a stream that knows when it was reached, for profiles.
+class Mark {
+ public:
+  /// None.
+  Mark() = default;
+  /// Where the calling thread's stream of the device is now; none while that is captured into a graph.
+  explicit Mark(Device device);
+  ~Mark() {
+    if (event_) give_back();
+  }
+  Mark(Mark&& other) noexcept;
+  Mark& operator=(Mark&& other) noexcept;
+  explicit operator bool() const { return event_ != nullptr; }
+
+  bool reached() const;
+  /// Waits for this one, of the two the later.
+  double seconds_since(const Mark& earlier) const;
+
+ private:
+  void give_back() noexcept;
+
+  Device device_;
+  CUevent_st* event_ = nullptr;
+};
+
+/// While it lives, what the calling thread does is a stage of that name in profilers (an NVTX range).
+class Stage {
+ public:
+  explicit Stage(const char* name);
+  ~Stage();
+  Stage(const Stage&) = delete;
+  Stage& operator=(const Stage&) = delete;
+};
 
 /// In the order of the current stream; nullptr when the device is out of memory.
 void* allocate(Device device, size_t bytes);

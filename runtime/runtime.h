@@ -10,6 +10,7 @@
 #include "json_lines.h"
 #include "log.h"
 #include "memory.h"
+#include "profile.h"
 #include "random.h"
 #include "safetensors.h"
 #include "shape.h"

@@ -55,8 +55,7 @@ TENON_CLONES double squares(const float* x, int64_t n) {
 
 }  // namespace
 
-void adamw_step(std::span<AdamWTensor> tensors, const AdamWStep& step) {
-  Tensor counter = step.step;
+void adamw_step(std::span<AdamWTensor> tensors, const AdamWStep& step, Tensor& updates) {
   double clip = 1;
   if (step.grad_norm.defined()) {
     const double norm = *step.grad_norm.data<float>();
@@ -64,7 +63,7 @@ void adamw_step(std::span<AdamWTensor> tensors, const AdamWStep& step) {
     if (step.max_grad_norm > 0) clip = std::min(1.0, step.max_grad_norm / (norm + 1e-6));
   }
   const auto all = pieces(tensors.size(), [&](size_t i) { return tensors[i].master.numel(); });
-  const double steps = static_cast<double>(++*counter.data<int64_t>());
+  const double steps = static_cast<double>(++*updates.data<int64_t>());
   Constants shared{};
   shared.grad_scale = static_cast<float>(clip);
   shared.beta1 = step.beta1;

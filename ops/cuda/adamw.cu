@@ -126,8 +126,7 @@ __global__ void __launch_bounds__(kRootThreads) root_kernel(const double* partia
 
 }  // namespace
 
-void adamw_step(std::span<AdamWTensor> tensors, const AdamWStep& step) {
-  Tensor updates = step.step;
+void adamw_step(std::span<AdamWTensor> tensors, const AdamWStep& step, Tensor& updates) {
   auto factors = Workspace::of(updates.device()).get<Factors>(1);
   launch(prepare_kernel, {.grid = dim3(1), .block = dim3(32)}, updates.data<int64_t>(),
          step.grad_norm.defined() ? step.grad_norm.data<float>() : nullptr, step.max_grad_norm, step.learning_rate,

@@ -7,7 +7,8 @@
 
 namespace tenon::ops::cuda {
 
-void adamw_step(std::span<AdamWTensor> tensors, const AdamWStep& step);
+/// `updates` is step.step.
+void adamw_step(std::span<AdamWTensor> tensors, const AdamWStep& step, Tensor& updates);
 void global_norm(std::span<const Tensor> tensors, Tensor& norm);
 
 }  // namespace tenon::ops::cuda

@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "../../ops/profile_report.h"
+#include "../../runtime/profile.h"
 #include "../../runtime/threads.h"
 #include "../../runtime/version.h"
 #include "console.h"
@@ -35,6 +37,9 @@ void take_threads(std::vector<std::string>& words) {
   }
 }
 
+// --profile belongs to every command too.
+bool take_profile(std::vector<std::string>& words) { return std::erase(words, "--profile") > 0; }
+
 // OpenMP's threads wait for each other by spinning, by default for milliseconds. On a machine with other work the
 // thread that is waited for is the one that has no processor: two threads on two busy cores then train a tiny model
 // nine times slower than one (measured: 15 steps against 135; with short spins 70 to 104). A spin of 50 microseconds
@@ -44,6 +49,25 @@ void spin_briefly(char** argv) {
   ::setenv("GOMP_SPINCOUNT", "1000", 1);
   ::execv("/proc/self/exe", argv);  // where that fails, the program runs on as it is
 }
+
+// Writes what profiling found to standard error when the command ends, also when it fails.
+class Profiled {
+ public:
+  void start() {
+    tenon::profile::start();
+    started_ = true;
+  }
+  ~Profiled() {
+    if (started_) try {
+        std::fputs(tenon::ops::profile_report().c_str(), stderr);
+      } catch (const std::exception& e) {
+        std::fprintf(stderr, "tenon: no profile: %s\n", e.what());
+      }
+  }
+
+ private:
+  bool started_ = false;
+};
 
 void complain(const char* what) { std::fprintf(stderr, "tenon: error: %s\n", what); }
 
@@ -57,6 +81,8 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   std::string unused;
   app.add_option("--threads", unused, "threads to compute with (default: all); may stand anywhere");
+  bool also_unused = false;
+  app.add_flag("--profile", also_unused, "at the end: the time of each op, on standard error; may stand anywhere");
   cli::add_job_commands(app);
   cli::add_recipe_command(app);
   cli::add_report_command(app);
@@ -66,10 +92,12 @@ int main(int argc, char** argv) {
   cli::add_reward_command(app);
   cli::add_info_command(app);
   cli::add_merge_command(app);
+  Profiled profiled;
   try {
     cli::show_log();
     std::vector<std::string> words(argv + 1, argv + argc);
     take_threads(words);
+    if (take_profile(words)) profiled.start();
     std::reverse(words.begin(), words.end());  // CLI11 takes them from the back
     app.parse(std::move(words));
     return 0;

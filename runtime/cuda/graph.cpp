@@ -5,6 +5,7 @@
 #include "../check.h"
 #include "../cuda.h"
 #include "../memory.h"
+#include "../profile.h"
 #include "../workspace.h"
 #include "status.h"
 
@@ -91,6 +92,6 @@ void Graph::replay() {
   check_status(cudaGraphLaunch(recorded_, current_stream(device_)), "cudaGraphLaunch");
 }
 
-bool records_graphs() { return !synchronizes_each_op(); }
+bool records_graphs() { return !synchronizes_each_op() && !profile::enabled(); }
 
 }  // namespace tenon::cuda

@@ -1,6 +1,7 @@
 // The functions of CUDA's runtime that Tenon calls, for one emulated device. Streams run at once, in order.
 #include <cuda_runtime.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
@@ -50,6 +51,15 @@ cudaError_t copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) 
   std::memcpy(to, from, bytes);
   return cudaSuccess;
 }
+
+using TimePoint = std::chrono::steady_clock::time_point;
+
+struct Event {
+  unsigned flags;
+  TimePoint recorded;
+};
+
+Event* event(cudaEvent_t e) { return reinterpret_cast<Event*>(e); }
 
 cudaError_t set(void* p, int value, size_t bytes) {
   if (bytes && !machine.is_device_range(p, bytes)) return cudaErrorInvalidValue;
@@ -146,11 +156,26 @@ cudaError_t cudaStreamSynchronize(cudaStream_t) {
   return emulation::machine.recording ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* e, unsigned) {
-  return *e = static_cast<cudaEvent_t>(std::malloc(1)), cudaSuccess;
+cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* status) {
+  return *status = cudaStreamCaptureStatusNone, cudaSuccess;
 }
-cudaError_t cudaEventDestroy(cudaEvent_t e) { return std::free(e), cudaSuccess; }
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* e, unsigned flags) {
+  return *e = reinterpret_cast<cudaEvent_t>(new emulation::Event{flags, {}}), cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t e) { return delete emulation::event(e), cudaSuccess; }
+cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t) {
+  return emulation::event(e)->recorded = std::chrono::steady_clock::now(), cudaSuccess;
+}
+cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t begin, cudaEvent_t end) {
+  for (const cudaEvent_t e : {begin, end})
+    if ((emulation::event(e)->flags & cudaEventDisableTiming) ||
+        emulation::event(e)->recorded == emulation::TimePoint{})
+      return cudaErrorInvalidResourceHandle;
+  return *ms = std::chrono::duration<float, std::milli>(emulation::event(end)->recorded -
+                                                        emulation::event(begin)->recorded)
+                   .count(),
+         cudaSuccess;
+}
 cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
 cudaError_t cudaEventQuery(cudaEvent_t) { return cudaSuccess; }
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <map>
 #include <numeric>
 #include <span>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "../../ops/rope.h"
 #include "../../runtime/cuda.h"
 #include "../../runtime/memory.h"
+#include "../../runtime/profile.h"
 #include "../../runtime/tensor.h"
 #include "../../runtime/workspace.h"
 #include "../expect_error.h"
@@ -107,6 +109,34 @@ TEST_F(Cuda, OnlyCopiesToTheHostWait) {
   EXPECT_EQ(cuda::synchronizations(), before);
   y.to_vector<float>();
   EXPECT_EQ(cuda::synchronizations(), before + 1);
+}
+
+TEST_F(Cuda, ProfilesBetweenEventsWithoutWaiting) {
+  const Tensor x = counting({8, 64}).to(device), weight = Tensor::full({64}, 1, DType::f32, device);
+  profile::start();
+  const uint64_t before = cuda::synchronizations();
+  for (int i = 0; i < 4; ++i) ops::rms_norm(x, weight, 1e-6f);
+  for (int i = 0; i < 5000; ++i)  // more than are kept unread
+    const profile::OpTimer timer("nothing", device, [] { return profile::Cost{}; });
+  EXPECT_EQ(cuda::synchronizations(), before);
+  {
+    const profile::OpTimer outer("outer", device, [] { return profile::Cost{}; });
+    ops::rms_norm(x, weight, 1e-6f);
+  }
+  profile::stop();
+  std::map<std::string, profile::OpTotal> ops;
+  double seconds = 0;
+  for (const profile::OpTotal& op : profile::totals()) {
+    EXPECT_EQ(op.device, device);
+    seconds += op.seconds;
+    ops.emplace(op.op, op);
+  }
+  EXPECT_LE(seconds, profile::seconds()) << "nothing counts twice";
+  EXPECT_EQ(ops.at("rms_norm").calls, 5);
+  EXPECT_EQ(ops.at("rms_norm").cost.bytes, 5 * 4.0 * (2 * 8 * 64 + 64 + 8));
+  EXPECT_GT(ops.at("rms_norm").seconds, 0);
+  EXPECT_EQ(ops.at("nothing").calls, 5000);
+  EXPECT_LT(ops.at("outer").seconds, ops.at("rms_norm").seconds);
 }
 
 TEST_F(Cuda, ScratchComesFromTheDevice) {

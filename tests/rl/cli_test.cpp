@@ -143,6 +143,12 @@ TEST_F(Cli, AModelFromTheTaskToItsScores) {
   const ProcessResult a =
       tenon({"generate", "--model", model, "--prompt", text, "--max_new_tokens", "5", "--seed", "3"});
   EXPECT_EQ(a.exit_code, 0) << a.errors;
+  EXPECT_EQ(a.errors.find("profile of"), std::string::npos) << a.errors;
+  const ProcessResult profiled =
+      tenon({"generate", "--model", model, "--prompt", text, "--max_new_tokens", "5", "--profile", "--seed", "3"});
+  EXPECT_EQ(profiled.output, a.output);
+  for (const char* part : {"profile of ", "op on cpu", "of limit", "\nlinear ", "\nrms_norm ", "\nall ops "})
+    EXPECT_NE(profiled.errors.find(part), std::string::npos) << part << " in " << profiled.errors;
   EXPECT_EQ(a.output,
             tenon({"generate", "--model", model, "--prompt", text, "--max_new_tokens", "5", "--seed", "3"}).output);
   expect_error({"generate", "--model", model, "--prompt", text, "--chat"}, 1, "chat template");
