@@ -103,7 +103,7 @@ __device__ LogitRow sum_logits(const float* x, int64_t n, float inverse_temperat
   if (own.sum != 0) {  // NaN too
     const double by = (static_cast<double>(own.maximum) - row.maximum) * inverse_temperature;
     const double shrink = own.maximum == row.maximum ? 1 : exp(by);
-    sum = own.sum * shrink;
+    sum = __fmul_rn(own.sum, static_cast<float>(shrink));  // not joined with an addition in one kernel alone
     if (kWeighted) weighted = shrink * (own.weighted + by * own.sum);
   }
   row.sum = block_reduce<kLogitThreads>(sum, Plus{});

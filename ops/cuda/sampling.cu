@@ -87,7 +87,8 @@ __device__ int64_t find_passing(const float* x, int64_t n, int64_t begin, int64_
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       running += values[i];
-      if (values[i] > 0) last = c + i;
+      if (!(values[i] > 0)) continue;  // rounding may let the sum pass between two columns
+      last = c + i;
       if (running > at && found == kNone) found = c + i;
     }
     found = block_reduce<kThreads>(found, Lower{});
