@@ -44,8 +44,8 @@ struct Sampled {
 
 /// logits f32 `[B, V]`, one SampleRow a row. A row's result depends on that row alone, never on the batch or on
 /// threads. Throws Error naming the row for NaN or infinite logits (-inf is a forbidden token and may stand, but not
-/// for all), settings out of range, or a history id outside [0, V). On a GPU nothing waits, and such logits are an Error
-/// of the next wait for it.
+/// for all), settings out of range, or a history id outside [0, V). On a GPU nothing waits, and such logits are an
+/// Error of the next wait for it.
 Sampled sample(const Tensor& logits, std::span<const SampleRow> rows);
 
 }  // namespace tenon::ops

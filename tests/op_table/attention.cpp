@@ -253,10 +253,10 @@ OpCase latent() {
       .shapes = {{1, 1, 1, 1, 16, 16, 0},
                  {3, 100, 1, 6, 24, 16, 0},
                  {2, 130, 40, 16, 40, 32, 0},
-                 {2, 600, 1, 70, 64, 48, 0},  // splits of the keys, heads of several tiles
-                 {4, 150, 9, 8, 72, 64, 1},   // queries of all kinds
+                 {2, 600, 1, 70, 64, 48, 0},   // splits of the keys, heads of several tiles
+                 {4, 150, 9, 8, 72, 64, 1},    // queries of all kinds
                  {1, 90, 1, 40, 576, 512, 0},  // DeepSeek's
-                 {2, 70, 3, 3, 20, 14, 1}},   // dims of no whole vectors
+                 {2, 70, 3, 3, 20, 14, 1}},    // dims of no whole vectors
       .bench_shape = {8, 1024, 1, 16, 576, 512, 0},
       .gpu_shape = {32, 4096, 1, 16, 576, 512, 0},
       .inputs =
