@@ -70,7 +70,7 @@ TEST_F(CudaExperts, APlanIsTheCpusWithPaddingBehind) {
 
 TEST_F(CudaExperts, OfEqualScoresTheLowerIndexIsChosen) {
   Rng rng(5);
-  const int64_t tokens = 40, experts = 72;
+  const int64_t tokens = 20, experts = 72;
   std::vector<float> logits(static_cast<size_t>(tokens * experts)), bias(static_cast<size_t>(experts));
   for (float& x : logits) x = static_cast<float>(rng.below(3)) * (rng.below(2) ? 1.0f : -1.0f);
   for (size_t e = 0; e < bias.size(); ++e) bias[e] = e % 7 == 0 ? 1.0f : 0.0f;
@@ -97,7 +97,7 @@ TEST_F(CudaExperts, ForcedExpertsAreTakenAsTheyAre) {
 
 // Few rows an expert, some and many take different tiles; a row's bits are the same in all.
 TEST_F(CudaExperts, ARowsBitsDoNotDependOnTheOthers) {
-  const int64_t in = 200, out = 72, experts = 2;
+  const int64_t in = 136, out = 40, experts = 2;
   const Tensor w = values({experts, out, in}, DType::bf16, 1).to(device);
   const Tensor x = values({400, in}, DType::bf16, 2).to(device), chosen = experts_of(400, 1, 2, 4).to(device);
   const auto product = [&](int64_t rows, int64_t block) {
@@ -106,7 +106,7 @@ TEST_F(CudaExperts, ARowsBitsDoNotDependOnTheOthers) {
     return floats(ops::unpermute(ops::grouped_linear(ops::permute(x.slice(0, 0, rows), plan), w, plan), ones, plan));
   };
   const auto all = product(400, 0);
-  for (const int64_t rows : {3, 16, 17, 100, 383})
+  for (const int64_t rows : {3, 17, 100})
     for (const int64_t block : {0, 5}) {
       const auto some = product(rows, block);
       EXPECT_EQ(std::memcmp(some.data(), all.data(), some.size() * sizeof(float)), 0) << rows << " " << block;
