@@ -33,7 +33,7 @@ PackedSequences packed_sequences(const char* op, const Tensor& q, const Tensor& 
       .scale = options.scale,
       .before = options.window > 0 ? static_cast<int>(std::min<int64_t>(options.window - 1, kAllTokens)) : kAllTokens,
       .after = options.causal ? 0 : kAllTokens,
-      .faults = tenon::cuda::fault_slot("cu_seqlens that rise from 0 to the number of tokens:", tokens + 1)};
+      .faults = tenon::cuda::fault_slot("cu_seqlens (not rising from 0 to the number of tokens)", tokens + 1)};
 }
 
 void copy_columns(const Tensor& x, Tensor& y) {

@@ -26,8 +26,11 @@ __global__ void __launch_bounds__(kKeys / kM * 4, kBlocks)
   constexpr int kWarpRows = kM * 16, kPairs = kKeys / kWarpRows, kThreads = kPairs * 64, kSteps = kQueries / 16;
   constexpr int kQueryTile = kQueries * kTileStride<kDim>, kDoutTile = kQueries * kTileStride<kValueDim>;
   static_assert(kQueries <= kThreads);
-  const SequenceTile tile = find_tile<kKeys>(p, blockIdx.x);
-  if (tile.length == 0) return;
+  const SequenceTile found = find_tile<kKeys>(p, blockIdx.x);
+  if (found.length == 0) return;
+  TENON_SHARED(tile, SequenceTile);  // the accumulators leave no registers for it
+  if (threadIdx.x == 0) tile = found;
+  __syncthreads();
 
   bf16* tile_k = dynamic_shared<bf16>();
   bf16* tile_v = tile_k + kKeys * kTileStride<kDim>;

@@ -25,7 +25,7 @@ __device__ Steps steps_of(const SequenceTile& tile, int rows, int below, int abo
 }
 
 template <int kDim, int kR>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     forward_kernel(const __grid_constant__ PackedSequences p, float scale2, const float* q, const float* k,
                    const float* v, float* out, float* lse) {
   const unsigned slot = gridDim.x - 1 - blockIdx.x;
@@ -99,7 +99,7 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <int kDim, int kR>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     dq_kernel(const __grid_constant__ PackedSequences p, float scale2, const float* dout, const float* q,
               const float* k, const float* v, const float2* stats, float* dq) {
   const SequenceTile tile = find_tile<kOwn<kR>>(p, gridDim.x - 1 - blockIdx.x);
@@ -154,7 +154,7 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <int kDim, int kR>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     dkdv_kernel(const __grid_constant__ PackedSequences p, float scale2, const float* dout, const float* q,
                 const float* k, const float* v, const float2* stats, float* dk, float* dv) {
   const SequenceTile tile = find_tile<kOwn<kR>>(p, blockIdx.x);

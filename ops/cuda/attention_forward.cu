@@ -5,7 +5,12 @@
 // longer (4 cycles for 512 bytes) than multiplying. The accumulators, 32 x 128 sums and 32 x 64 scores, are three
 // quarters of a thread's registers. Blocks of four warps, two of them on a processor for a head dim of 128: one
 // multiplies while the other takes exponentials or waits. K of the next block is loaded while P V runs and V while Q
-// K^T runs, so one buffer of each does.
+// K^T runs, so one buffer of each does. Head dims above 128 leave a warp registers for 16 queries alone.
+//
+// P is rounded to bf16 for the tensor cores. Where a row has many keys of like weight, the roundings to eight bits
+// average out; where few keys have most of the weight they do not, and there what the rounding left is multiplied as
+// well. Which blocks of keys those are depends on the row alone; most rows meet them at their sequence's begin, at a
+// peak, or nowhere.
 #include "attention_sequences.h"
 #include "attention_tiles.h"
 
@@ -74,6 +79,13 @@ __device__ void add_values(float (&out)[kM][kOut][4], const float (&probability)
   }
 }
 
+// What a block works on, in shared memory: the accumulators leave no registers for it.
+struct Walk {
+  SequenceTile tile;
+  int end;  // of the key blocks that the tile sees
+  int kv_head;
+};
+
 template <int kDim, int kValueDim, int kM, int kWarps, int kBlocks>
 __global__ void __launch_bounds__(kWarps * 32, kBlocks)
     forward_kernel(const __grid_constant__ PackedSequences p, float scale2, const bf16* q, const bf16* k, const bf16* v,
@@ -81,22 +93,26 @@ __global__ void __launch_bounds__(kWarps * 32, kBlocks)
   constexpr int kThreads = kWarps * 32, kWarpRows = kM * 16, kRows = kWarps * kWarpRows;
   const unsigned slot = gridDim.x - 1 - blockIdx.x;  // causal: late queries see most and go first
   if (slot == 0 && blockIdx.y == 0) check_sequences(p);
-  const SequenceTile tile = find_tile<kRows>(p, slot);
-  if (tile.length == 0) return;
+  const SequenceTile found = find_tile<kRows>(p, slot);
+  if (found.length == 0) return;
+  TENON_SHARED(walk, Walk);
+  if (threadIdx.x == 0)
+    walk = {found, (min(found.length, min(found.first + kRows, found.length) + p.after) + kKeys - 1) / kKeys,
+            static_cast<int>(blockIdx.y) / p.group};
+  __syncthreads();
+  const SequenceTile& tile = walk.tile;
 
   bf16* tile_q = dynamic_shared<bf16>();
   bf16* tile_k = tile_q + kRows * kTileStride<kDim>;
   bf16* tile_v = tile_k + kKeys * kTileStride<kDim>;
-  const int head = static_cast<int>(blockIdx.y), kv_head = head / p.group;
+  const int head = static_cast<int>(blockIdx.y);
   const int64_t k_stride = int64_t{p.kv_heads} * p.dim, v_stride = int64_t{p.kv_heads} * p.value_dim;
   const int lane = threadIdx.x % 32, warp = static_cast<int>(threadIdx.x) / 32;
   const int tile_end = min(tile.first + kRows, tile.length);
-  const int query = tile.first + warp * kWarpRows, query_end = min(query + kWarpRows, tile.length);
   const int begin = max(0, tile.first - p.before) / kKeys;
-  const int end = (min(tile.length, tile_end + p.after) + kKeys - 1) / kKeys;
 
   const auto load_k = [&](int j) {
-    load_tile<kKeys, kDim, kThreads>(tile_k, k + (tile.start + j * kKeys) * k_stride + kv_head * p.dim, k_stride,
+    load_tile<kKeys, kDim, kThreads>(tile_k, k + (tile.start + j * kKeys) * k_stride + walk.kv_head * p.dim, k_stride,
                                      tile.length - j * kKeys, p.dim);
     ptx::cp_async_commit();
   };
@@ -109,13 +125,14 @@ __global__ void __launch_bounds__(kWarps * 32, kBlocks)
 #pragma unroll
   for (int m = 0; m < kM; ++m) largest[m][0] = largest[m][1] = -INFINITY;
 
-  for (int j = begin; j < end; ++j) {
+  for (int j = begin; j < walk.end; ++j) {
     const int key = j * kKeys, key_end = min(key + kKeys, tile.length);
+    const int query = tile.first + warp * kWarpRows, query_end = min(query + kWarpRows, tile.length);
     const bool used = any_visible(p, query, query_end, key, key_end);
     ptx::cp_async_wait<0>();
     __syncthreads();  // K is here, and the V before has been read
-    load_tile<kKeys, kValueDim, kThreads>(tile_v, v + (tile.start + key) * v_stride + kv_head * p.value_dim, v_stride,
-                                          key_end - key, p.value_dim);
+    load_tile<kKeys, kValueDim, kThreads>(tile_v, v + (tile.start + key) * v_stride + walk.kv_head * p.value_dim,
+                                          v_stride, key_end - key, p.value_dim);
     ptx::cp_async_commit();
 
     float score[kM][kKeys / 8][4] = {};
@@ -128,11 +145,12 @@ __global__ void __launch_bounds__(kWarps * 32, kBlocks)
     }
     ptx::cp_async_wait<0>();
     __syncthreads();  // V is here, and K has been read
-    if (j + 1 < end) load_k(j + 1);
+    if (j + 1 < walk.end) load_k(j + 1);
     if (used) add_values<kValueDim, false>(sums, score, heavy, tile_v);
     if (__any_sync(0xFFFFFFFFu, heavy)) add_values<kValueDim, true>(sums, score, heavy, tile_v);
   }
 
+  const int query = tile.first + warp * kWarpRows, query_end = min(query + kWarpRows, tile.length);
 #pragma unroll
   for (int m = 0; m < kM; ++m)
 #pragma unroll
@@ -169,7 +187,7 @@ void attention_forward_bf16(const PackedSequences& p, const bf16* q, const bf16*
                  : fits(64, 64)   ? &run<64, 64, 2, 4, 2>
                  : fits(96, 96)   ? &run<96, 96, 2, 4, 2>
                  : fits(128, 128) ? &run<128, 128, 2, 4, 2>
-                 : fits(192, 128) ? &run<192, 128, 2, 4, 2>
+                 : fits(192, 128) ? &run<192, 128, 1, 8, 1>
                                   : &run<256, 256, 1, 8, 1>;
   f(p, q, k, v, out, lse);
 }

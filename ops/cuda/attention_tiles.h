@@ -29,8 +29,9 @@ template <int kRows, int kColumns, int kThreads>
 __device__ void load_tile(bf16* tile, const bf16* from, int64_t stride, int rows, int columns) {
   constexpr int kLanes = kColumns % 64 == 0 ? 8 : 4, kStep = kThreads / kLanes;  // threads on a row, rows at a time
   static_assert(kColumns % (kLanes * 8) == 0 && kRows % kStep == 0);
-  int row = static_cast<int>(threadIdx.x) / kLanes;
-  const int first = static_cast<int>(threadIdx.x) % kLanes * 8;
+  const int thread = ptx::opaque(static_cast<int>(threadIdx.x));
+  int row = thread / kLanes;
+  const int first = thread % kLanes * 8;
   from += row * stride + first;
   tile += row * kTileStride<kColumns> + first;
 #pragma unroll 1

@@ -38,6 +38,12 @@ __device__ inline void ldmatrix_x4_trans(uint32_t (&r)[4], const void* row) {
                : "memory");
 }
 
+/// x, of which the compiler knows nothing: what is computed from it is computed there, and not kept from before.
+__device__ inline int opaque(int x) {
+  asm volatile("" : "+r"(x));
+  return x;
+}
+
 /// 2^x within 2 ulp; what is subnormal is 0, and so is 2^-infinity.
 __device__ inline float exp2_approx(float x) {
   float y;

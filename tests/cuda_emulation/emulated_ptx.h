@@ -41,6 +41,7 @@ void cp_async_wait() {
     for (emu::AsyncCopy& c : t.copies.front()) detail::copy_now(c), emu::touch(t, c.to, c.bytes, emu::Access::write);
 }
 
+inline int opaque(int x) { return x; }
 inline float exp2_approx(float x) {
   const float y = std::exp2(x);
   return y < 0x1p-126f ? 0.0f : y;

@@ -86,13 +86,13 @@ OpCase packed() {
                  {2, 67, 3, 3, 24, 16, 1, 0},    // widths of keys and values differ
                  {1, 200, 2, 1, 16, 20, 1, 70},  // window
                  {3, 2, 4, 2, 16, 16, 1, 0},     // an empty sequence
-                 {38, 33, 1, 1, 20, 12, 1, 0},   // short ones and empty ones; widths that are no multiple of 8
+                 {38, 9, 1, 1, 20, 12, 1, 0},    // short ones and empty ones; widths that are no multiple of 8
                  // Widths and lengths for each of the GPU's tiles, several tiles each way, ragged at the ends.
                  {1, 140, 1, 1, 64, 64, 1, 0},
                  {4, 33, 4, 2, 64, 40, 1, 9},
                  {1, 137, 1, 1, 96, 96, 1, 45},
                  {1, 140, 2, 1, 128, 128, 1, 0},
-                 {2, 97, 1, 1, 128, 128, 0, 0},
+                 {1, 97, 1, 1, 128, 128, 0, 0},
                  {1, 31, 2, 1, 128, 128, 1, 0},
                  {1, 135, 1, 1, 192, 128, 1, 0},
                  {1, 75, 1, 1, 256, 256, 1, 0}},
