@@ -23,22 +23,23 @@ TEST(BenchTable, PutsMeasurementsBesideTheirAims) {
 {"what":"top_k","peer":"tenon","error":"the budget was spent"}
 )J",
       "here");
-EXPECT_TRUE(has(page,
-                "Device: NVIDIA H200 (9.0). Memory: update 4012 GB/s, copy 4100 GB/s. Products: f32 51230 "
-                "GFLOP/s, bf16 781000 GFLOP/s of the vendor's 989000.\n"));
-EXPECT_TRUE(has(page, "2 of 3 aims are met.\n"));
-EXPECT_TRUE(has(page, "| op | dtype | shape | ms | rate | limit | share | aim | met |\n|---|"));
-EXPECT_TRUE(has(page,
-                "| rms_norm fwd | bf16 | 16384x4096 | 0.07654 | 3507 GB/s | memory | 86 % | 85 % of memory | yes |\n"));
-EXPECT_TRUE(has(page, "| attention fwd | bf16 | 4x4096 | 1.5 | 320 TFLOP/s | products | 41 % | 350 TFLOP/s | no |\n"));
-EXPECT_TRUE(has(page, "| 102400 tokens/s, 450 TFLOP/s | products | 58 %, 45.5 % MFU | 45 % MFU | yes |\n"));
-EXPECT_TRUE(has(page,
-                "## Parts\n\n| work | shape | milliseconds |\n|---|---|---|\n| train step | dense-0.5b: 494.0M "
-                "params, 8 x 2048 | forward and loss 50.25, backward 90 |\n"));
-EXPECT_TRUE(has(page, "## Peers on the same machine"));
-EXPECT_TRUE(has(page, "| train step | torch 2.9 | bf16 | dense-0.5b | 200 | 81920 tokens/s |\n"));
-EXPECT_TRUE(has(page, "| op table | passed | 12.3 |\n"));
-EXPECT_TRUE(has(page, "## Not measured\n\n| work | why |\n|---|---|\n| sample, top_k | the budget was spent |\n"));
+  EXPECT_TRUE(has(page,
+                  "Device: NVIDIA H200 (9.0). Memory: update 4012 GB/s, copy 4100 GB/s. Products: f32 51230 "
+                  "GFLOP/s, bf16 781000 GFLOP/s of the vendor's 989000.\n"));
+  EXPECT_TRUE(has(page, "2 of 3 aims are met.\n"));
+  EXPECT_TRUE(has(page, "| op | dtype | shape | ms | rate | limit | share | aim | met |\n|---|"));
+  EXPECT_TRUE(
+      has(page, "| rms_norm fwd | bf16 | 16384x4096 | 0.07654 | 3507 GB/s | memory | 86 % | 85 % of memory | yes |\n"));
+  EXPECT_TRUE(
+      has(page, "| attention fwd | bf16 | 4x4096 | 1.5 | 320 TFLOP/s | products | 41 % | 350 TFLOP/s | no |\n"));
+  EXPECT_TRUE(has(page, "| 102400 tokens/s, 450 TFLOP/s | products | 58 %, 45.5 % MFU | 45 % MFU | yes |\n"));
+  EXPECT_TRUE(has(page,
+                  "## Parts\n\n| work | shape | milliseconds |\n|---|---|---|\n| train step | dense-0.5b: 494.0M "
+                  "params, 8 x 2048 | forward and loss 50.25, backward 90 |\n"));
+  EXPECT_TRUE(has(page, "## Peers on the same machine"));
+  EXPECT_TRUE(has(page, "| train step | torch 2.9 | bf16 | dense-0.5b | 200 | 81920 tokens/s |\n"));
+  EXPECT_TRUE(has(page, "| op table | passed | 12.3 |\n"));
+  EXPECT_TRUE(has(page, "## Not measured\n\n| work | why |\n|---|---|\n| sample, top_k | the budget was spent |\n"));
 }
 
 TEST(BenchTable, LeavesOutWhatThereIsNot) {
