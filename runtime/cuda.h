@@ -89,10 +89,10 @@ class Graph {
   Graph(const Graph&) = delete;
   Graph& operator=(const Graph&) = delete;
 
-  /// Runs `work` on the calling thread's stream, and then records a second run of it, which is not carried out. What
-  /// `work` allocates comes from `arena`, which must outlive the graph; graphs may share one where each one's results
-  /// are read before the next is replayed. `work` must let go of an earlier run's results before it makes new ones, and
-  /// may neither wait nor copy from or to the host: Error.
+  /// Runs `work` some times on the calling thread's stream, and then records a run of it, which is not carried out.
+  /// What `work` allocates comes from `arena`, which must outlive the graph; graphs may share one where each one's
+  /// results are read before the next is replayed. `work` must let go of an earlier run's results before it makes new
+  /// ones, and may neither wait nor copy from or to the host: Error.
   void record(MemoryArena& arena, const std::function<void()>& work);
   /// Runs it on the calling thread's stream.
   void replay();

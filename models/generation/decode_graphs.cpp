@@ -11,7 +11,7 @@
 namespace tenon::models {
 namespace {
 
-constexpr size_t kMostRecorded = 64;  // each holds its logits; then all are forgotten
+constexpr size_t kMostRecorded = 64;  // then all are forgotten
 
 // At most a third more: 1, 2, 3, 4, 6, 8, 12, 16, 24, ...
 int64_t rounded_sequences(int64_t n) {
@@ -40,9 +40,23 @@ uint64_t key_of(const Model& model) {
 void DecodeGraphs::prepare(int64_t max_position) {
   const uint64_t key = key_of(model_);
   if (key == model_key_ && max_position <= max_position_) return;
-  recorded_.clear();
+  forget();
   model_key_ = key;
   max_position_ = std::max(max_position, max_position_);
+}
+
+// The last replay may be under way still.
+void DecodeGraphs::forget() {
+  if (!recorded_.empty()) cuda::synchronize(model_.device());
+  recorded_.clear();
+}
+
+DecodeGraphs::~DecodeGraphs() {
+  try {
+    forget();
+  } catch (const Error&) {
+    // the device has failed: nothing is running
+  }
 }
 
 Batch DecodeGraphs::batch_of(const Size& size, const Tensor& inputs) {
@@ -72,6 +86,11 @@ void DecodeGraphs::record(const Size& size, Recorded& to) {
     if (record_routes_) batch.record_routes = &to.out.routes;
     to.out.logits = model_.next_logits(model_.forward(batch).hidden.value());
   });
+  // The places of its results, and not the memory: other recordings may use that, as results are read before the next
+  // step.
+  const auto place = [](Tensor& t) { t = Tensor::borrow(t.raw(), t.shape(), t.dtype(), t.device()); };
+  place(to.out.logits);
+  for (Tensor& layer : to.out.routes.layers) place(layer);
 }
 
 const DecodeGraphs::Out& DecodeGraphs::run(const DecodeStep& step, const Tensor* ids) {
@@ -95,7 +114,7 @@ const DecodeGraphs::Out& DecodeGraphs::run(const DecodeStep& step, const Tensor*
   for (const auto* pages : step.pages) add(*pages, size.second, 0);
   add({}, (size.first - sequences) * size.second, 0);
 
-  if (recorded_.size() >= kMostRecorded && !recorded_.contains(size)) recorded_.clear();
+  if (recorded_.size() >= kMostRecorded && !recorded_.contains(size)) forget();
   Recorded& recorded = recorded_[size];
   if (!recorded.inputs.defined())
     recorded.inputs = Tensor::empty({static_cast<int64_t>(inputs.size())}, DType::i32, model_.device());

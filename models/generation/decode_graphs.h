@@ -2,7 +2,7 @@
 // sooner than its kernels could be queued one by one. Internal.
 //
 // Sizes are rounded up, so that a batch that shrinks sequence by sequence is recorded a few times only; the rows beyond
-// write nothing, and nobody reads theirs. Two recordings of one size share their memory with all others.
+// write nothing, and nobody reads theirs. Recordings share their memory.
 #pragma once
 
 #include <cstdint>
@@ -34,6 +34,8 @@ class DecodeGraphs {
   /// recorded is kept where it is still right for it and for positions up to `max_position`.
   void prepare(int64_t max_position);
 
+  ~DecodeGraphs();
+
   struct Out {
     Tensor logits;        // f32 [at least a row for each sequence, vocabulary]
     ExpertRoutes routes;  // likewise, where they are recorded
@@ -50,6 +52,7 @@ class DecodeGraphs {
   };
   using Size = std::pair<int64_t, int64_t>;  // sequences, pages of each
 
+  void forget();
   void record(const Size& size, Recorded& to);
   Batch batch_of(const Size& size, const Tensor& inputs);
 

@@ -2,8 +2,9 @@
 //
 // Finished sequences leave the batch and waiting ones enter; prompts are prefilled in chunks beside the decoding of
 // others; the samples of a request share their prompt's pages. A draw is keyed by (seed, request id, sample, position),
-// and no row of any product depends on the other rows, so what comes out does not depend on max_batch, on the size of
-// the cache or on the other requests.
+// and on the CPU no row of any product depends on the other rows, so what comes out does not depend on max_batch, on
+// the size of the cache or on the other requests. On a GPU cuBLASLt may take another algorithm for another number of
+// rows: log-probabilities differ in their last bits then, and tokens where a draw falls between two.
 #pragma once
 
 #include <cstdint>

@@ -11,7 +11,14 @@ namespace tenon {
 
 __device__ inline void report(const cuda::FaultSlot& faults, long long value, long long place) {
   if (atomicCAS(&faults.record->taken, 0, 1) != 0) return;
-  *faults.record = {1, faults.op, faults.what, value, place, faults.bound};
+  cuda::FaultRecord& record = *faults.record;
+  record.op = faults.op;
+  record.what = faults.what;
+  record.value = value;
+  record.place = place;
+  record.bound = faults.bound;
+  __threadfence_system();
+  *static_cast<volatile int*>(&record.ready) = 1;
 }
 
 }  // namespace tenon

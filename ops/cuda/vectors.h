@@ -59,6 +59,8 @@ __device__ void store(T* p, F f) {
 }
 
 /// Whether what lies at `p` can be read `bytes` at a time.
-__host__ __device__ inline bool is_aligned(const void* p, size_t bytes) { return reinterpret_cast<uintptr_t>(p) % bytes == 0; }
+__host__ __device__ inline bool is_aligned(const void* p, size_t bytes) {
+  return reinterpret_cast<uintptr_t>(p) % bytes == 0;
+}
 
 }  // namespace tenon

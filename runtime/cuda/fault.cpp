@@ -2,6 +2,7 @@
 
 #include <cuda_runtime.h>
 
+#include <atomic>
 #include <map>
 #include <mutex>
 #include <new>
@@ -43,9 +44,10 @@ FaultSlot fault_slot(const char* what, long long bound) {
 void throw_reported_fault() {
   std::lock_guard lock(mutex);
   FaultRecord* record = record_of(this_device());
-  if (!record || !static_cast<volatile FaultRecord*>(record)->taken) return;
+  if (!record || !std::atomic_ref(record->ready).load(std::memory_order_acquire)) return;
   const FaultRecord found = *record;
-  *record = {};
+  record->ready = 0;
+  std::atomic_ref(record->taken).store(0, std::memory_order_release);  // last: from here on another may write
   if (found.bound == kNoBound) fail("{}: {} {} at place {}", found.op, found.what, found.value, found.place);
   fail("{}: {} {} at place {} is outside [0, {})", found.op, found.what, found.value, found.place, found.bound);
 }

@@ -6,7 +6,8 @@
 namespace tenon::cuda {
 
 struct FaultRecord {
-  int taken;
+  int taken;  // by the kernel that writes
+  int ready;  // the rest is written: the host may look, also while other kernels run
   const char* op;
   const char* what;
   long long value, place, bound;

@@ -37,3 +37,4 @@ T atomicCAS(T* p, std::type_identity_t<T> compare, std::type_identity_t<T> v) {
 }
 inline void __threadfence() {}
 inline void __threadfence_block() {}
+inline void __threadfence_system() {}
