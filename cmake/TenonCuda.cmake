@@ -1,20 +1,55 @@
 # Whether and for what the CUDA files are compiled. Sets TENON_WITH_CUDA, and TENON_CUDA_INCLUDE where the toolkit's headers are:
 # the emulated tests need those alone.
 #
-# TENON_CUDA_ARCHITECTURES: one compiles in about a minute on two cores. A GPU of the same or a later generation runs it (but for
-# 90a, which is Hopper's alone); `80;90a;100` has code for all from Ampere to Blackwell.
-set(TENON_CUDA OFF CACHE STRING "Build for NVIDIA GPUs: OFF (the backend lacks kernels still), ON, or AUTO where nvcc is found")
+# TENON_CUDA_ARCHITECTURES: by default those of this machine's GPUs, or Hopper's where there is none. One compiles in about three
+# minutes of processor time. A GPU of the same or a later generation runs it (but for 90a, which is Hopper's alone); `80;90a;100` has
+# code for all from Ampere to Blackwell.
+set(TENON_CUDA AUTO CACHE STRING "Build for NVIDIA GPUs: AUTO where the CUDA toolkit is found, ON or OFF")
 set_property(CACHE TENON_CUDA PROPERTY STRINGS AUTO ON OFF)
-set(TENON_CUDA_ARCHITECTURES 90a CACHE STRING "GPU architectures to compile for, as CMAKE_CUDA_ARCHITECTURES")
+
+# "90a" of the compute capability 9.0, say, for each kind of GPU here.
+function(tenon_local_architectures out)
+  find_program(TENON_NVIDIA_SMI nvidia-smi)
+  mark_as_advanced(TENON_NVIDIA_SMI)
+  set(found "")
+  if(TENON_NVIDIA_SMI)
+    execute_process(COMMAND ${TENON_NVIDIA_SMI} --query-gpu=compute_cap --format=csv,noheader OUTPUT_VARIABLE answer ERROR_QUIET)
+    string(REGEX MATCHALL "[0-9]+\\.[0-9]+" capabilities "${answer}")
+    foreach(capability IN LISTS capabilities)
+      string(REPLACE "." "" architecture ${capability})
+      string(REGEX REPLACE "^90$" "90a" architecture ${architecture})
+      list(APPEND found ${architecture})
+    endforeach()
+    list(REMOVE_DUPLICATES found)
+  endif()
+  if(NOT found)
+    set(found 90a)
+  endif()
+  set(${out} "${found}" PARENT_SCOPE)
+endfunction()
+
+if(NOT DEFINED TENON_CUDA_ARCHITECTURES)
+  tenon_local_architectures(architectures)
+  set(TENON_CUDA_ARCHITECTURES "${architectures}" CACHE STRING "GPU architectures to compile for, as CMAKE_CUDA_ARCHITECTURES")
+endif()
 
 set(TENON_WITH_CUDA OFF)
 if(NOT TENON_CUDA STREQUAL "OFF")
   find_program(TENON_NVCC nvcc HINTS ENV CUDA_PATH ENV CUDA_HOME PATHS /usr/local/cuda/bin)
   mark_as_advanced(TENON_NVCC)
   if(TENON_NVCC)
+    find_package(CUDAToolkit 12.0 QUIET)
+  endif()
+  if(TENON_CUDA STREQUAL "ON")
+    if(NOT TENON_NVCC)
+      message(FATAL_ERROR "TENON_CUDA is ON and nvcc was not found: install the CUDA toolkit or name it with -DTENON_NVCC=/path/to/nvcc")
+    endif()
+    if(NOT TARGET CUDA::cublasLt)
+      message(FATAL_ERROR "TENON_CUDA is ON and the toolkit of ${TENON_NVCC} is older than 12.0 or lacks cuBLASLt")
+    endif()
     set(TENON_WITH_CUDA ON)
-  elseif(TENON_CUDA STREQUAL "ON")
-    message(FATAL_ERROR "TENON_CUDA is ON and nvcc was not found: install the CUDA toolkit or name it with -DTENON_NVCC=/path/to/nvcc")
+  elseif(TENON_NVCC AND TARGET CUDA::cublasLt AND NOT TENON_SANITIZE)
+    set(TENON_WITH_CUDA ON)
   endif()
 endif()
 
@@ -29,7 +64,6 @@ if(TENON_WITH_CUDA)
     set(CMAKE_CUDA_ARCHITECTURES ${TENON_CUDA_ARCHITECTURES})
   endif()
   enable_language(CUDA)
-  find_package(CUDAToolkit 12.0 REQUIRED)
   set(TENON_CUDA_INCLUDE ${CUDAToolkit_INCLUDE_DIRS})
   list(GET TENON_CUDA_INCLUDE 0 TENON_CUDA_INCLUDE)
 else()

@@ -39,10 +39,12 @@ bool is_late(cudaError_t status) {
 void throw_status(cudaError_t status, const std::string& what) {
   (void)cudaGetLastError();  // else the next launch would be told again of an error that is no fault
   const std::string op = current_op();
-  fail("{}: {}{}{}{}", what, cudaGetErrorString(status), op.empty() ? "" : ", in ", op,
-       is_late(status) && !synchronizes_each_op()
-           ? " (an earlier op may be at fault: TENON_CUDA_SYNC=1 in the environment names it)"
-           : "");
+  const char* advice = "";
+  if (is_late(status) && !synchronizes_each_op())
+    advice = " (an earlier op may be at fault: TENON_CUDA_SYNC=1 in the environment names it)";
+  if (status == cudaErrorNoKernelImageForDevice)
+    advice = " (this build is for other GPUs: configure it with -DTENON_CUDA_ARCHITECTURES for this one)";
+  fail("{}: {}{}{}{}", what, cudaGetErrorString(status), op.empty() ? "" : ", in ", op, advice);
 }
 
 const char* current_op_name() { return current_scope ? current_scope->name() : ""; }
