@@ -35,23 +35,37 @@ __device__ Place place_of(int64_t block, int64_t row_tiles, int64_t column_tiles
   return {within / width, first + within % width};
 }
 
-// y[row] = or += the staged row's columns [0, columns), kWidth at a time.
+// y[row] = or += the staged row's columns [0, columns), kWidth at a time. What is added to is fetched for kAhead pieces
+// before the first of them is stored: a load does not pass a store to what may be the same place, and one after the
+// other they would wait for memory as often as a thread has pieces.
 template <class Tile, class T>
 __device__ void store_rows(const float* staged, T* y, int64_t ld, int rows, int columns, bool add, bool pieces) {
-  constexpr int kWidth = kVector<T>;
-  for (int i = threadIdx.x; i < rows * (Tile::kN / kWidth); i += Tile::kThreads) {
-    const int r = i / (Tile::kN / kWidth), c = i % (Tile::kN / kWidth) * kWidth;
-    const float* sum = staged + r * Tile::kStaged + c;
-    T* to = y + r * ld + c;
-    if (c >= columns) continue;
-    if (pieces) {
-      Pack<T, kWidth> old{};
-      if (add) old = load<kWidth>(to);
-      store<kWidth>(to, [&](int k) { return sum[k] + old[k]; });
-    } else {
+  constexpr int kWidth = kVector<T>, kAcross = Tile::kN / kWidth, kRows = Tile::kThreads / kAcross;
+  constexpr int kAhead = std::min(8, Tile::kM / kRows);
+  static_assert(Tile::kThreads % kAcross == 0 && Tile::kM % (kRows * kAhead) == 0);
+  const int c = static_cast<int>(threadIdx.x) % kAcross * kWidth;
+  if (c >= columns) return;
+  for (int r0 = static_cast<int>(threadIdx.x) / kAcross; r0 < rows; r0 += kRows * kAhead) {
+    Pack<T, kWidth> old[kAhead] = {};
+    if (pieces && add)
 #pragma unroll
-      for (int k = 0; k < kWidth; ++k)
-        if (c + k < columns) to[k] = round_to<T>(add ? as_float(to[k]) + sum[k] : sum[k]);
+      for (int i = 0; i < kAhead; ++i)
+        if (r0 + i * kRows < rows) old[i] = load<kWidth>(y + (r0 + i * kRows) * ld + c);
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) {
+      const int r = r0 + i * kRows;
+      if (r >= rows) return;
+      T* to = y + r * ld + c;
+      Pack<float, 4> sum[kWidth / 4];  // 16 bytes a lane: single floats of two of them would lie in four banks
+#pragma unroll
+      for (int k = 0; k < kWidth / 4; ++k) sum[k] = load<4>(staged + r * Tile::kStaged + c + k * 4);
+      if (pieces) {
+        store<kWidth>(to, [&](int k) { return sum[k / 4][k % 4] + old[i][k]; });
+      } else {
+#pragma unroll
+        for (int k = 0; k < kWidth; ++k)
+          if (c + k < columns) to[k] = round_to<T>(sum[k / 4][k % 4] + (add ? as_float(to[k]) : 0.0f));
+      }
     }
   }
 }
