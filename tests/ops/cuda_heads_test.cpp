@@ -5,8 +5,11 @@
 #include <cmath>
 #include <vector>
 
+#include "../../ops/cast.h"
 #include "../../ops/distill_head.h"
+#include "../../ops/elementwise.h"
 #include "../../ops/loss_head.h"
+#include "../../ops/sampling.h"
 #include "../../runtime/cuda.h"
 #include "../../runtime/random.h"
 #include "../expect_error.h"
@@ -71,6 +74,33 @@ TEST_F(CudaHeads, NothingToLearnIsALossOfZero) {
       ops::cross_entropy_one_pass(hidden, weight, targets, ops::mean_token_weight(targets), nullptr, &dhidden, nullptr);
   EXPECT_EQ(loss.item<float>(), 0);
   EXPECT_EQ(dhidden.to_vector<float>(), std::vector<float>(12, 0.0f));
+}
+
+// The policy that samples and the one that is trained are the same in every bit, for packs of four logits and for
+// single ones.
+TEST_F(CudaHeads, ASampledTokenHasTheLogProbabilityThatTrainingComputes) {
+  constexpr int64_t kTokens = 9, kDim = 16;
+  for (const DType dtype : {DType::f32, DType::bf16})
+    for (const int64_t vocabulary : {33, 5000, 10001}) {
+      const Tensor hidden = ops::cast(ops::scale(uniform({kTokens, kDim}, 0), 4), dtype).to(device),
+                   weight = ops::cast(uniform({vocabulary, kDim}, 1), dtype).to(device);
+      const Tensor logits = ops::logits(hidden, weight);
+      for (const float temperature : {1.0f, 0.7f}) {
+        std::vector<ops::SampleRow> rows;
+        for (uint64_t r = 0; r < kTokens; ++r) rows.push_back({{.temperature = temperature}, {3, 4}, r});
+        const ops::Sampled sampled = ops::sample(logits, rows);
+        for (const bool with_entropy : {false, true}) {
+          const auto trained = ops::token_logprobs(hidden, weight, sampled.tokens, temperature, with_entropy);
+          EXPECT_EQ(trained.logprob.to_vector<float>(), sampled.logprobs.to_vector<float>())
+              << name(dtype) << " " << vocabulary << " " << temperature << " " << with_entropy;
+        }
+        if (temperature != 1) continue;
+        Tensor logprob = Tensor::empty({kTokens}, DType::f32, device);
+        ops::cross_entropy_one_pass(hidden, weight, sampled.tokens, ops::mean_token_weight(sampled.tokens), &logprob,
+                                    nullptr, nullptr);
+        EXPECT_EQ(logprob.to_vector<float>(), sampled.logprobs.to_vector<float>());
+      }
+    }
 }
 
 TEST_F(CudaHeads, ChunksAfterTheFirstFindTheirTokens) {
