@@ -8,6 +8,14 @@
 #include "elementwise.h"
 
 namespace tenon::ops::cuda {
+
+dim3 PackedSequences::blocks(int rows, int across) const {
+  const int64_t blocks = (int64_t{tokens} / rows + sequences) * across;
+  check(blocks < int64_t{1} << 31, "attention: {} tokens in {} sequences with {} heads are more than a launch takes",
+        tokens, sequences, across);
+  return dim3(static_cast<unsigned>(blocks));
+}
+
 namespace {
 
 constexpr int64_t kLargestDim = 256;  // of the tiles that fit a processor's registers and shared memory

@@ -26,7 +26,8 @@ __global__ void __launch_bounds__(kKeys / kM * 4, kBlocks)
   constexpr int kWarpRows = kM * 16, kPairs = kKeys / kWarpRows, kThreads = kPairs * 64, kSteps = kQueries / 16;
   constexpr int kQueryTile = kQueries * kTileStride<kDim>, kDoutTile = kQueries * kTileStride<kValueDim>;
   static_assert(kQueries <= kThreads);
-  const SequenceTile found = find_tile<kKeys>(p, blockIdx.x);
+  const auto [slot, kv_head] = find_place<false>(p.kv_heads);
+  const SequenceTile found = find_tile<kKeys>(p, slot);
   if (found.length == 0) return;
   TENON_SHARED(tile, SequenceTile);  // the accumulators leave no registers for it
   if (threadIdx.x == 0) tile = found;
@@ -38,7 +39,7 @@ __global__ void __launch_bounds__(kKeys / kM * 4, kBlocks)
   bf16* tiles_dout = tiles_q + 2 * kQueryTile;
   uint4* probabilities = reinterpret_cast<uint4*>(tiles_dout + 2 * kDoutTile);  // [kPairs][kM][kSteps][32 lanes]
   float2* tiles_stats = reinterpret_cast<float2*>(probabilities + kKeys * kQueries / 8);
-  const int kv_head = static_cast<int>(blockIdx.y), end_head = (kv_head + 1) * p.group;
+  const int end_head = (kv_head + 1) * p.group;
   const int lane = threadIdx.x % 32, warp = static_cast<int>(threadIdx.x) / 32, pair = warp % kPairs;
   const bool makes_dk = warp >= kPairs;
   const int rows = min(kKeys, tile.length - tile.first);
@@ -172,7 +173,7 @@ template <int kDim, int kValueDim, int kM, int kQueries, int kBlocks>
 void run(const PackedSequences& p, const bf16* dout, const bf16* q, const bf16* k, const bf16* v, const float2* stats,
          bf16* dk, bf16* dv) {
   launch(dkdv_kernel<kDim, kValueDim, kM, kQueries, kBlocks>,
-         {.grid = dim3(p.slots(kKeys), static_cast<unsigned>(p.kv_heads)),
+         {.grid = p.blocks(kKeys, p.kv_heads),
           .block = dim3(kKeys / kM * 4),
           .shared_bytes = kSharedBytes<kDim, kValueDim, kQueries>},
          p, scale2(p.scale), dout, q, k, v, stats, dk, dv);

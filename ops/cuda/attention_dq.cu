@@ -21,14 +21,15 @@ __global__ void __launch_bounds__(kWarps * 32, kBlocks)
               const bf16* v, const float2* stats, bf16* dq) {
   constexpr int kThreads = kWarps * 32, kWarpRows = kM * 16, kRows = kWarps * kWarpRows;
   constexpr int kKeyTile = kKeys * kTileStride<kDim>, kValueTile = kKeys * kTileStride<kValueDim>;
-  const SequenceTile tile = find_tile<kRows>(p, gridDim.x - 1 - blockIdx.x);
+  const auto [slot, head] = find_place<true>(p.heads);
+  const SequenceTile tile = find_tile<kRows>(p, slot);
   if (tile.length == 0) return;
 
   bf16* tile_q = dynamic_shared<bf16>();
   bf16* tile_dout = tile_q + kRows * kTileStride<kDim>;
   bf16* tiles_k = tile_dout + kRows * kTileStride<kValueDim>;
   bf16* tiles_v = tiles_k + 2 * kKeyTile;
-  const int head = static_cast<int>(blockIdx.y), kv_head = head / p.group;
+  const int kv_head = head / p.group;
   const int64_t k_stride = int64_t{p.kv_heads} * p.dim, v_stride = int64_t{p.kv_heads} * p.value_dim;
   k += tile.start * k_stride + kv_head * p.dim;
   v += tile.start * v_stride + kv_head * p.value_dim;
@@ -103,7 +104,7 @@ void run(const PackedSequences& p, const bf16* dout, const bf16* q, const bf16* 
          bf16* dq) {
   constexpr int kRows = kWarps * kM * 16;
   launch(dq_kernel<kDim, kValueDim, kM, kWarps, kBlocks>,
-         {.grid = dim3(p.slots(kRows), static_cast<unsigned>(p.heads)),
+         {.grid = p.blocks(kRows, p.heads),
           .block = dim3(kWarps * 32),
           .shared_bytes = kSharedBytes<kDim, kValueDim, kRows>},
          p, scale2(p.scale), dout, q, k, v, stats, dq);

@@ -28,15 +28,15 @@ template <int kDim, int kR>
 __global__ void __launch_bounds__(kThreads, 2)
     forward_kernel(const __grid_constant__ PackedSequences p, float scale2, const float* q, const float* k,
                    const float* v, float* out, float* lse) {
-  const unsigned slot = gridDim.x - 1 - blockIdx.x;
-  if (slot == 0 && blockIdx.y == 0) check_sequences(p);
+  const auto [slot, head] = find_place<true>(p.heads);
+  if (slot == 0 && head == 0) check_sequences(p);
   const SequenceTile tile = find_tile<kOwn<kR>>(p, slot);
   if (tile.length == 0) return;
   float* tile_q = dynamic_shared<float>();
   float* tile_k = tile_q + kOwn<kR> * kStride<kDim>;
   float* tile_v = tile_k + kOther * kStride<kDim>;
   float* weights = tile_v + kOther * kStride<kDim>;
-  const int head = static_cast<int>(blockIdx.y), kv_head = head / p.group;
+  const int kv_head = head / p.group;
   const int rows = min(kOwn<kR>, tile.length - tile.first);
   const int group = static_cast<int>(threadIdx.x) / kLanes, lane = static_cast<int>(threadIdx.x) % kLanes;
   const int64_t k_stride = int64_t{p.kv_heads} * p.dim, v_stride = int64_t{p.kv_heads} * p.value_dim;
@@ -102,14 +102,15 @@ template <int kDim, int kR>
 __global__ void __launch_bounds__(kThreads, 2)
     dq_kernel(const __grid_constant__ PackedSequences p, float scale2, const float* dout, const float* q,
               const float* k, const float* v, const float2* stats, float* dq) {
-  const SequenceTile tile = find_tile<kOwn<kR>>(p, gridDim.x - 1 - blockIdx.x);
+  const auto [slot, head] = find_place<true>(p.heads);
+  const SequenceTile tile = find_tile<kOwn<kR>>(p, slot);
   if (tile.length == 0) return;
   float* tile_q = dynamic_shared<float>();
   float* tile_dout = tile_q + kOwn<kR> * kStride<kDim>;
   float* tile_k = tile_dout + kOwn<kR> * kStride<kDim>;
   float* tile_v = tile_k + kOther * kStride<kDim>;
   float* weights = tile_v + kOther * kStride<kDim>;
-  const int head = static_cast<int>(blockIdx.y), kv_head = head / p.group;
+  const int kv_head = head / p.group;
   const int rows = min(kOwn<kR>, tile.length - tile.first);
   const int group = static_cast<int>(threadIdx.x) / kLanes, lane = static_cast<int>(threadIdx.x) % kLanes;
   const int64_t k_stride = int64_t{p.kv_heads} * p.dim, v_stride = int64_t{p.kv_heads} * p.value_dim;
@@ -157,7 +158,8 @@ template <int kDim, int kR>
 __global__ void __launch_bounds__(kThreads, 2)
     dkdv_kernel(const __grid_constant__ PackedSequences p, float scale2, const float* dout, const float* q,
                 const float* k, const float* v, const float2* stats, float* dk, float* dv) {
-  const SequenceTile tile = find_tile<kOwn<kR>>(p, blockIdx.x);
+  const auto [slot, kv_head] = find_place<false>(p.kv_heads);
+  const SequenceTile tile = find_tile<kOwn<kR>>(p, slot);
   if (tile.length == 0) return;
   float* tile_k = dynamic_shared<float>();
   float* tile_v = tile_k + kOwn<kR> * kStride<kDim>;
@@ -165,7 +167,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   float* tile_dout = tile_q + kOther * kStride<kDim>;
   float* weights = tile_dout + kOther * kStride<kDim>;
   float2* tile_stats = reinterpret_cast<float2*>(weights + kOwn<kR> * kWeightStride);
-  const int kv_head = static_cast<int>(blockIdx.y), rows = min(kOwn<kR>, tile.length - tile.first);
+  const int rows = min(kOwn<kR>, tile.length - tile.first);
   const int group = static_cast<int>(threadIdx.x) / kLanes, lane = static_cast<int>(threadIdx.x) % kLanes;
   const int64_t q_stride = int64_t{p.heads} * p.dim, dout_stride = int64_t{p.heads} * p.value_dim;
   const int64_t first_row = int64_t{tile.start + tile.first} * p.kv_heads + kv_head;
@@ -217,9 +219,8 @@ __global__ void __launch_bounds__(kThreads, 2)
 
 template <int kDim, int kR, int kOwnTiles>
 LaunchShape shape_of(const PackedSequences& p, int heads) {
-  return {.grid = dim3(p.slots(kOwn<kR>), static_cast<unsigned>(heads)),
-          .block = dim3(kThreads),
-          .shared_bytes = kSharedBytes<kDim, kR, kOwnTiles, 2>};
+  return {
+      .grid = p.blocks(kOwn<kR>, heads), .block = dim3(kThreads), .shared_bytes = kSharedBytes<kDim, kR, kOwnTiles, 2>};
 }
 
 template <int kDim, int kR>

@@ -91,21 +91,20 @@ __global__ void __launch_bounds__(kWarps * 32, kBlocks)
     forward_kernel(const __grid_constant__ PackedSequences p, float scale2, const bf16* q, const bf16* k, const bf16* v,
                    bf16* out, float* lse) {
   constexpr int kThreads = kWarps * 32, kWarpRows = kM * 16, kRows = kWarps * kWarpRows;
-  const unsigned slot = gridDim.x - 1 - blockIdx.x;  // causal: late queries see most and go first
-  if (slot == 0 && blockIdx.y == 0) check_sequences(p);
+  const auto [slot, head] = find_place<true>(p.heads);
+  if (slot == 0 && head == 0) check_sequences(p);
   const SequenceTile found = find_tile<kRows>(p, slot);
   if (found.length == 0) return;
   TENON_SHARED(walk, Walk);
   if (threadIdx.x == 0)
     walk = {found, (min(found.length, min(found.first + kRows, found.length) + p.after) + kKeys - 1) / kKeys,
-            static_cast<int>(blockIdx.y) / p.group};
+            head / p.group};
   __syncthreads();
   const SequenceTile& tile = walk.tile;
 
   bf16* tile_q = dynamic_shared<bf16>();
   bf16* tile_k = tile_q + kRows * kTileStride<kDim>;
   bf16* tile_v = tile_k + kKeys * kTileStride<kDim>;
-  const int head = static_cast<int>(blockIdx.y);
   const int64_t k_stride = int64_t{p.kv_heads} * p.dim, v_stride = int64_t{p.kv_heads} * p.value_dim;
   const int lane = threadIdx.x % 32, warp = static_cast<int>(threadIdx.x) / 32;
   const int tile_end = min(tile.first + kRows, tile.length);
@@ -172,7 +171,7 @@ __global__ void __launch_bounds__(kWarps * 32, kBlocks)
 template <int kDim, int kValueDim, int kM, int kWarps, int kBlocks>
 void run(const PackedSequences& p, const bf16* q, const bf16* k, const bf16* v, bf16* out, float* lse) {
   launch(forward_kernel<kDim, kValueDim, kM, kWarps, kBlocks>,
-         {.grid = dim3(p.slots(kWarps * kM * 16), static_cast<unsigned>(p.heads)),
+         {.grid = p.blocks(kWarps * kM * 16, p.heads),
           .block = dim3(kWarps * 32),
           .shared_bytes = kSharedBytes<kDim, kValueDim, kM, kWarps>},
          p, scale2(p.scale), q, k, v, out, lse);

@@ -22,7 +22,8 @@ struct PackedSequences {
   int before, after;  // query i sees keys i - before ... i + after of its sequence
   tenon::cuda::FaultSlot faults;
 
-  unsigned slots(int rows) const { return static_cast<unsigned>(tokens / rows + sequences); }
+  /// A block for each slot of `rows` tokens (attention_sequences.h) and each of `across` heads.
+  dim3 blocks(int rows, int across) const;
 };
 
 /// More tokens than there are, and twice as many are an int still.

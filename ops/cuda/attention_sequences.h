@@ -2,7 +2,8 @@
 //
 // Lengths are known on the device alone, so the grid is a bound: in tiles of R tokens, sequence b has the slots from
 // cu_seqlens[b] / R + b on, at least as many as it has tiles, and there are T / R + B slots. Blocks of slots without a
-// tile end at once.
+// tile end at once. Blocks begin in the order of their numbers: a slot's heads stand beside each other, and of causal
+// sequences the tiles with most to do come first, for all heads, so that no long one is left for the end.
 #pragma once
 
 #include "attention_kernels.h"
@@ -15,6 +16,17 @@ struct SequenceTile {
   int length;  // of the sequence; 0 where the slot has no tile
   int first;   // token of the sequence that the tile begins with
 };
+
+/// What a block works on, of `heads` heads. kLateFirst: late tiles see most.
+struct Place {
+  unsigned slot;
+  int head;
+};
+template <bool kLateFirst>
+__device__ Place find_place(int heads) {
+  const unsigned i = kLateFirst ? gridDim.x - 1 - blockIdx.x : blockIdx.x, across = static_cast<unsigned>(heads);
+  return {i / across, static_cast<int>(i % across)};
+}
 
 /// The tile of a slot; all lanes of the warp ask for the same one. Each step looks at 32 sequences.
 template <int kRows>
