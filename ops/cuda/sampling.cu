@@ -326,10 +326,11 @@ void sample(const Tensor& logits, std::span<const SampleRow> rows, Tensor& token
   const auto* device_settings = reinterpret_cast<const RowSettings*>(uploaded.data());
   const auto* device_histories = reinterpret_cast<const int32_t*>(uploaded.data() + settings_bytes);
   for_logit_width(logits.data<float>(), n, [&]<int kWidth>() {
-    launch(sample_kernel<kWidth>, {.grid = dim3(static_cast<unsigned>(count)), .block = dim3(kThreads)},
-           logits.data<float>(), n, device_settings, device_histories, scratch.data(),
-           tenon::cuda::fault_slot("logits with NaN or +inf, or that forbid every token, in row", 0),
-           tokens.data<int32_t>(), logprobs.data<float>());
+    launch(
+        sample_kernel<kWidth>, {.grid = dim3(static_cast<unsigned>(count)), .block = dim3(kThreads)},
+        logits.data<float>(), n, device_settings, device_histories, scratch.data(),
+        tenon::cuda::fault_slot("logits with NaN or +inf, or that forbid every token, in row", tenon::cuda::kNoBound),
+        tokens.data<int32_t>(), logprobs.data<float>());
   });
 }
 
