@@ -1,5 +1,6 @@
 #include "latent_attention.h"
 
+#include "../../runtime/cuda/limits.h"
 #include "latent_tiles.h"
 #include "paged_write.h"
 
@@ -13,7 +14,8 @@ constexpr int64_t kPagesOfSplit = 8;
 bool fits_tensor_cores(const Tensor& q, const Tensor& pages, const Tensor& out) {
   if (q.dtype() != DType::bf16 || q.dim(2) % 8 != 0 || out.dim(2) % 8 != 0) return false;
   if (q.dim(2) > kMostLatentDim || out.dim(2) > kMostLatentValueDim) return false;
-  return is_aligned(q.raw(), 16) && is_aligned(pages.raw(), 16) && is_aligned(out.raw(), 16);
+  return is_aligned(q.raw(), 16) && is_aligned(pages.raw(), 16) && is_aligned(out.raw(), 16) &&
+         latent_tiles_shared_bytes(q.dim(2)) <= tenon::cuda::shared_memory_limit();
 }
 
 }  // namespace

@@ -218,6 +218,10 @@ __global__ void __launch_bounds__(kThreads, 1)
 
 }  // namespace
 
+size_t latent_tiles_shared_bytes(int64_t dim) {
+  return shared_bytes(static_cast<int>(dim)) + sizeof(float) * (2 * kKeyGroups + 1) * kRows;
+}
+
 void latent_tiles(const PagedBatch& batch, const PagedOperands<bf16>& operands, const KeySplits* splits) {
   LaunchShape shape{.block = dim3(kThreads), .shared_bytes = shared_bytes(operands.dim)};
   if (splits)

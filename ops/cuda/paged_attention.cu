@@ -1,5 +1,8 @@
 #include "paged_attention.h"
 
+#include <algorithm>
+
+#include "../../runtime/cuda/limits.h"
 #include "paged_operands.h"
 #include "paged_write.h"
 
@@ -14,7 +17,9 @@ bool fits_tensor_cores(const Tensor& q, const Tensor& k_pages, const Tensor& v_p
     if (dim % 8 != 0 || dim > 256) return false;
   for (const Tensor* t : {&q, &k_pages, &v_pages, &out})
     if (!is_aligned(t->raw(), 16)) return false;
-  return true;
+  const int64_t dim = std::max(k_pages.dim(3), v_pages.dim(3));
+  return std::max(paged_decode_shared_bytes(dim), paged_prefill_shared_bytes(dim)) <=
+         tenon::cuda::shared_memory_limit();
 }
 
 }  // namespace

@@ -21,6 +21,8 @@ constexpr int kStride = kDim + 8;  // rows of an odd number of 16 bytes: ldmatri
 template <int kDim>
 constexpr size_t kSharedBytes = (kRows + kWarps * 2 * 2 * kKeys) * kStride<kDim> * sizeof(bf16);
 
+constexpr size_t kSharedOfTotals = sizeof(float2) * kWarps * kRows;
+
 // Blocks on a processor, for its registers; shared memory allows as many.
 template <int kDim>
 constexpr int kBlocks = kDim <= 64    ? 4
@@ -191,6 +193,10 @@ void decode(const PagedBatch& batch, const PagedOperands<bf16>& operands, const 
 }
 
 }  // namespace
+
+size_t paged_decode_shared_bytes(int64_t dim) {
+  return kSharedOfTotals + (dim <= 64 ? kSharedBytes<64> : dim <= 128 ? kSharedBytes<128> : kSharedBytes<256>);
+}
 
 void paged_decode(const PagedBatch& batch, const PagedOperands<bf16>& operands, const KeySplits& splits) {
   const int dim = std::max(operands.dim, operands.value_dim);

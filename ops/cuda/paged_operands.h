@@ -27,6 +27,9 @@ struct PagedOperands {
 void paged_decode(const PagedBatch& batch, const PagedOperands<bf16>& operands, const KeySplits& splits);
 /// The same, for the sequences with more than one query.
 void paged_prefill(const PagedBatch& batch, const PagedOperands<bf16>& operands);
+/// Shared memory that they need for keys and values of up to `dim` numbers.
+size_t paged_decode_shared_bytes(int64_t dim);
+size_t paged_prefill_shared_bytes(int64_t dim);
 
 /// Any dims up to 576 and 512, in f32; with splits as paged_decode, with null as paged_prefill. `values_in_keys`:
 /// values are the first value_dim numbers of the keys, in the same memory.

@@ -1,27 +1,28 @@
 // Attention on pages in f32 arithmetic, for f32 and for dims that the tensor cores' tiles do not take. A block has 16
-// rows of queries; 32 keys and values at a time lie in shared memory as f32. A row belongs to the 16 lanes of a
-// half-warp.
+// rows of queries; 32 keys and values at a time lie in shared memory as f32, 16 where it is too small for that. A row
+// belongs to the 16 lanes of a half-warp.
 #include <algorithm>
 #include <string>
 
+#include "../../runtime/cuda/limits.h"
 #include "../../runtime/error.h"
 #include "paged_operands.h"
 
 namespace tenon::ops::cuda {
 namespace {
 
-constexpr int kThreads = 128, kRows = 16, kKeys = 32;
+constexpr int kThreads = 128, kRows = 16;
 constexpr int kLanes = 16;                                // of a row
 constexpr int kRowsOfThread = kRows * kLanes / kThreads;  // rows thread / 16 and 8 further
 constexpr int kRowStep = kRows / kRowsOfThread;
-constexpr int kKeysOfThread = kKeys / kLanes;
 constexpr int kMostDim = 576, kMostValueDim = 512;
 
 // Rows are read four elements at a time; four more let the lanes of a quarter-warp meet different banks.
 __host__ __device__ constexpr int padded(int dim) { return (dim + 3) / 4 * 4 + 4; }
 
-size_t shared_bytes(int dim, int value_dim, bool values_in_keys) {
-  return sizeof(float) * ((kRows + kKeys) * padded(dim) + (values_in_keys ? 0 : kKeys * value_dim) + kRows * kKeys);
+size_t shared_bytes(int keys, int dim, int value_dim, bool values_in_keys) {
+  return sizeof(float) *
+         static_cast<size_t>((kRows + keys) * padded(dim) + (values_in_keys ? 0 : keys * value_dim) + kRows * keys);
 }
 
 // A warp a row; row_at(row) is null for one of zeros.
@@ -34,11 +35,12 @@ __device__ void load_rows(float* tile, int stride, int dim, RowAt row_at) {
   }
 }
 
-template <int kMost, class T>
+template <int kMost, int kKeys, class T>
 __global__ void __launch_bounds__(kThreads, kMost <= 128 ? 3 : 2)
     plain_kernel(const __grid_constant__ PagedBatch batch, const __grid_constant__ PagedOperands<T> in,
                  const __grid_constant__ KeySplits splits, bool decodes, bool values_in_keys) {
   constexpr int kColumns = kMost / kLanes;  // of values, a thread
+  constexpr int kKeysOfThread = kKeys / kLanes;
   PagedSequence s;
   int first_row = 0, last_row = 0;
   if (decodes) {
@@ -180,18 +182,22 @@ void paged_plain(const PagedBatch& batch, const PagedOperands<T>& operands, cons
   const int64_t x = splits ? splits->count : most_prefill_tiles(batch.tokens, batch.sequences, operands.group, kRows);
   const LaunchShape shape{.grid = dim3(static_cast<unsigned>(x), static_cast<unsigned>(operands.kv_heads),
                                        splits ? static_cast<unsigned>(batch.sequences) : 1),
-                          .block = dim3(kThreads),
-                          .shared_bytes = shared_bytes(operands.dim, operands.value_dim, values_in_keys)};
-  const auto run = [&]<int kMost>() {
-    launch(plain_kernel<kMost, T>, shape, batch, operands, splits ? *splits : KeySplits{.pages = 1}, splits != nullptr,
-           values_in_keys);
+                          .block = dim3(kThreads)};
+  const auto run = [&]<int kMost, int kKeys = 32>() {
+    LaunchShape with_shared = shape;
+    with_shared.shared_bytes = shared_bytes(kKeys, operands.dim, operands.value_dim, values_in_keys);
+    launch(plain_kernel<kMost, kKeys, T>, with_shared, batch, operands, splits ? *splits : KeySplits{.pages = 1},
+           splits != nullptr, values_in_keys);
   };
+  // Keys of 576 and values of 128 fit everywhere.
   if (operands.value_dim <= 64)
     run.template operator()<64>();
   else if (operands.value_dim <= 128)
     run.template operator()<128>();
-  else
+  else if (shared_bytes(32, operands.dim, operands.value_dim, values_in_keys) <= tenon::cuda::shared_memory_limit())
     run.template operator()<kMostValueDim>();
+  else
+    run.template operator()<kMostValueDim, 16>();
 }
 
 template void paged_plain(const PagedBatch&, const PagedOperands<float>&, const KeySplits*, bool);

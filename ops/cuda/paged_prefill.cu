@@ -150,6 +150,10 @@ void prefill(const PagedBatch& batch, const PagedOperands<bf16>& operands) {
 
 }  // namespace
 
+size_t paged_prefill_shared_bytes(int64_t dim) {
+  return dim <= 64 ? Shape<64>::kSharedBytes : dim <= 128 ? Shape<128>::kSharedBytes : Shape<256>::kSharedBytes;
+}
+
 void paged_prefill(const PagedBatch& batch, const PagedOperands<bf16>& operands) {
   const int dim = std::max(operands.dim, operands.value_dim);
   if (dim <= 64)

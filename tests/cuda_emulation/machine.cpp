@@ -196,7 +196,7 @@ std::byte* Machine::shared_array(const void* site, size_t bytes, size_t alignmen
   if (b.static_bytes + b.dynamic_bytes > kStaticSharedLimit &&
       (asked == allowed_shared.end() || asked->second < b.dynamic_bytes))
     fail("over 48 KiB of shared memory, which the kernel was not allowed");
-  if (b.static_bytes + b.dynamic_bytes > kSharedLimit) fail("over 227 KiB of shared memory");
+  if (b.static_bytes + b.dynamic_bytes > shared_limit) fail("over the limit of shared memory");
   return add_array(b, site, bytes, alignment);
 }
 
@@ -328,6 +328,7 @@ void Machine::start_block(uint32_t linear_block, size_t dynamic_bytes) {
   idle_shared_.pop_back();
   poison(b->shared, kSharedBytes);
   b->dynamic_bytes = dynamic_bytes;
+  if (dynamic_bytes > shared_limit) fail("over the limit of shared memory");
   add_array(*b, nullptr, dynamic_bytes, 1024);
   resident_.push_back(b);
 }

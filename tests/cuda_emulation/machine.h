@@ -36,7 +36,7 @@ struct Error : std::runtime_error {
 };
 
 inline constexpr size_t kStackBytes = 128 << 10, kPage = 4096, kSharedBytes = 256 << 10, kRedzone = 64;
-inline constexpr size_t kStaticSharedLimit = 48 << 10, kSharedLimit = 227 << 10;  // of a block, sm_90
+inline constexpr size_t kStaticSharedLimit = 48 << 10;
 
 struct Block;
 
@@ -120,10 +120,11 @@ class Machine {
   Thread* current = nullptr;
   uint64_t first_serial = 0, next_serial = 1;  // blocks get serial numbers; the running launch's start at first_serial
   uint64_t switch_limit = 2'000'000'000;
-  std::map<uintptr_t, size_t> device_memory;  // begin -> bytes
-  std::map<const void*, size_t> allowed_shared;  // dynamic shared memory that a kernel has asked for
+  std::map<uintptr_t, size_t> device_memory;                // begin -> bytes
+  size_t shared_limit = 227 << 10;                          // of a block; as on sm_90, unless a test sets it
+  std::map<const void*, size_t> allowed_shared;             // dynamic shared memory that a kernel has asked for
   std::vector<std::function<void()>>* recording = nullptr;  // a stream's work is recorded instead of done
-  std::string finding;                        // race_check.cpp's first one in this launch, and how many
+  std::string finding;                                      // race_check.cpp's first one in this launch, and how many
   size_t findings = 0;
 
   void seed(uint64_t s) { random_state_ = (s + 1) * 0x9E3779B97F4A7C15ull; }

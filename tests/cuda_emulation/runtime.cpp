@@ -100,7 +100,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
       *value = 4;
       return cudaSuccess;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
-      *value = static_cast<int>(emulation::kSharedLimit);
+      *value = static_cast<int>(emulation::machine.shared_limit);
       return cudaSuccess;
     case cudaDevAttrComputeCapabilityMajor:
       *value = 9;
@@ -216,7 +216,7 @@ const char* cudaGetErrorString(cudaError_t e) {
   }
 }
 cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute, int bytes) {
-  if (bytes > static_cast<int>(emulation::kSharedLimit)) return cudaErrorInvalidValue;
+  if (bytes > static_cast<int>(emulation::machine.shared_limit)) return cudaErrorInvalidValue;
   return emulation::machine.allowed_shared[function] = static_cast<size_t>(bytes), cudaSuccess;
 }
 cudaError_t cudaFuncGetName(const char** name, const void*) { return *name = "kernel", cudaSuccess; }
