@@ -3,12 +3,14 @@
 
 #include <cstdint>
 
+#include "../../runtime/device.h"
 #include "../../runtime/dtype.h"
 
 namespace tenon::ops::cuda {
 
-/// y[c] += sum over rows of x[row, c], in an order that the sizes fix; x [rows, columns] on the current device.
-void add_column_sums(const float* x, int64_t rows, int64_t columns, float* y);
-void add_column_sums(const bf16* x, int64_t rows, int64_t columns, float* y);
+/// y[c] += sum over rows of x[row, c], in an order that the sizes fix; x [rows, columns] on that device, the current
+/// one.
+void add_column_sums(Device device, const float* x, int64_t rows, int64_t columns, float* y);
+void add_column_sums(Device device, const bf16* x, int64_t rows, int64_t columns, float* y);
 
 }  // namespace tenon::ops::cuda

@@ -43,8 +43,9 @@ void linear_backward_weight(Tensor& dw, const Tensor& dy, const Tensor& x) {
 
 void linear_backward_bias(Tensor& db, const Tensor& dy) {
   const Tensor dense = dy.contiguous();
-  for_float_types(dy.dtype(),
-                  [&]<class T>() { add_column_sums(dense.data<T>(), dy.rows(), dy.dim(-1), db.data<float>()); });
+  for_float_types(dy.dtype(), [&]<class T>() {
+    add_column_sums(dy.device(), dense.data<T>(), dy.rows(), dy.dim(-1), db.data<float>());
+  });
 }
 
 }  // namespace tenon::ops::cuda

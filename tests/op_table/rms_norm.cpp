@@ -24,7 +24,8 @@ Array normalized(const Array& x, const Array& weight) {
 OpCase plain() {
   return {
       .name = "rms_norm",
-      .shapes = {{1, 1}, {3, 31}, {130, 64}, {0, 16}},
+      // Rows that a GPU holds in registers, in one to four pieces a thread, and longer ones.
+      .shapes = {{1, 1}, {3, 31}, {130, 64}, {0, 16}, {2, 2056}, {3, 4104}, {2, 8200}},
       .bench_shape = {4096, 1024},
       .gpu_shape = {16384, 4096},
       .inputs =
