@@ -1,8 +1,11 @@
-// The products of experts on tensor cores. With many rows an expert the limit is the rate of mma.sync: 128x128 tiles of
-// four warps with 64x64 each read 64 + 64 elements of shared memory for 64 * 64 products a step, and two blocks a
-// processor multiply while the other one waits or stores. With few rows the limit is the weights' way from memory: each
-// is read once, in tiles of 16 rows and 64 outputs whose six stages keep 40 KiB a block under way, three blocks a
-// processor.
+// The products of experts on tensor cores. With many rows an expert the limit is the rate of mma.sync, and the way from
+// the second-level cache: warps multiply 64x64, which read 64 + 64 elements of shared memory for 64 * 64 products a
+// step. Tiles of 128x128 read an element of the cache for 64 products, too many for it to keep the tensor cores busy;
+// 128x256 read it for 85, but are alone on their processor: while they store nothing is multiplied, which takes a long
+// sum to be worth it. Of 128x128 two blocks a processor multiply while the other one waits or stores. With few rows the
+// limit is the weights' way from memory: each is read once, in tiles of 16 rows and 64 outputs whose six stages keep 40
+// KiB a block under way, three blocks a processor, or of 32 rows and 128 outputs.
+#include "../../runtime/cuda/status.h"
 #include "grouped_linear.h"
 #include "grouped_tiles.h"
 #include "mma_tile.h"
@@ -10,8 +13,10 @@
 namespace tenon::ops::cuda {
 namespace {
 
+using WideTile = MmaTile<128, 256, 2, 4, 4, 1>;
 using LargeTile = MmaTile<128, 128, 2, 2, 3, 2>;
 using MediumTile = MmaTile<64, 128, 2, 2, 4, 2>;
+using LowTile = MmaTile<32, 128, 1, 4, 4, 2>;
 using SmallTile = MmaTile<16, 64, 1, 4, 6, 3>;
 
 struct RowsProduct {
@@ -23,13 +28,15 @@ struct RowsProduct {
 };
 
 // Blocks that run at the same time share weights and rows in the second-level cache: they cover all row tiles of
-// kTogether column tiles before the next columns, 2048 of them, whose weights of the few experts at work it can hold.
-constexpr int64_t kTogether = 16;
+// so many columns before the next ones, whose weights of the few experts at work it can hold.
+constexpr int64_t kColumnsTogether = 2048;
 
 struct Place {
   int64_t row, column;  // of tiles
 };
+template <class Tile>
 __device__ Place place_of(int64_t block, int64_t row_tiles, int64_t column_tiles) {
+  constexpr int64_t kTogether = kColumnsTogether / Tile::kN;
   const int64_t group = block / (row_tiles * kTogether), first = group * kTogether;
   const int64_t width = min(kTogether, column_tiles - first), within = block - first * row_tiles;
   return {within / width, first + within % width};
@@ -74,7 +81,7 @@ __device__ void store_rows(const float* staged, T* y, int64_t ld, int rows, int 
 template <class Tile, bool kAcross, bool kPieces, class T>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     rows_kernel(const __grid_constant__ RowsProduct p, T* y) {
-  const Place place = place_of(blockIdx.x, p.row_tiles, p.column_tiles);
+  const Place place = place_of<Tile>(blockIdx.x, p.row_tiles, p.column_tiles);
   RowTile tile;
   if (!find_tile<Tile::kM, Tile::kThreads>(p.plan, place.row, tile)) return;
   if (p.add && tile.filled == 0) return;
@@ -121,6 +128,16 @@ bool in_pieces(int64_t columns, const Tensor& x) {
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// Whether this GPU has the shared memory for it, and 128x256 tiles fit as well as smaller ones. Ampere's has 163 KiB.
+bool has_wide_tiles(int64_t columns) {
+  int device = 0, bytes = 0;
+  tenon::cuda::check_status(cudaGetDevice(&device), "cudaGetDevice");
+  tenon::cuda::check_status(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
+                            "cudaDeviceGetAttribute");
+  constexpr size_t kStatic = 1024;  // find_tile's
+  return columns >= WideTile::kN && static_cast<size_t>(bytes) >= WideTile::kSharedBytes + kStatic;
+}
+
 template <class Tile, bool kPieces>
 void launch_rows(Tensor& y, bool add, const Tensor& x, const Tensor& w, bool transposed, const ExpertPlan& plan) {
   const int64_t tiles = row_tiles(plan, Tile::kM), columns = ceil_div(y.dim(1), Tile::kN);
@@ -155,8 +172,12 @@ void grouped_rows_bf16(Tensor& y, float beta, const Tensor& x, const Tensor& w, 
   const int64_t slots = plan.tokens * plan.top_k;
   if (slots <= 8 * plan.experts)
     launch_rows<SmallTile, true>(y, add, x, w, transposed, plan);
+  else if (slots <= 24 * plan.experts)
+    launch_rows<LowTile, true>(y, add, x, w, transposed, plan);
   else if (slots < 192 * plan.experts)
     launch_rows<MediumTile, true>(y, add, x, w, transposed, plan);
+  else if (x.dim(1) >= 512 && has_wide_tiles(y.dim(1)))  // from there on storing is less than what the cache costs
+    launch_rows<WideTile, true>(y, add, x, w, transposed, plan);
   else
     launch_rows<LargeTile, true>(y, add, x, w, transposed, plan);
 }
@@ -172,10 +193,13 @@ void grouped_weight_bf16(Tensor& dw, const Tensor& dy, const Tensor& x, const Ex
             .shared_bytes = Tile::kSharedBytes},
            product, dw.data<float>());
   };
-  if (in_pieces(out, dy) && in_pieces(in, x))
-    run.template operator()<LargeTile, true>();
+  if (!in_pieces(out, dy) || !in_pieces(in, x)) return run.template operator()<MediumTile, false>();
+  // 256 KiB to and from memory for each tile of 128x256 are as long as the product of some 512 rows an expert: only
+  // with several times as many is it worth it to be alone on the processor.
+  if (plan.tokens * plan.top_k >= 2048 * plan.experts && has_wide_tiles(in))
+    run.template operator()<WideTile, true>();
   else
-    run.template operator()<MediumTile, false>();
+    run.template operator()<LargeTile, true>();
 }
 
 }  // namespace tenon::ops::cuda

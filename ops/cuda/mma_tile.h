@@ -50,14 +50,15 @@ __device__ T* piece_of(T* stage, int s, int d) {
   return stage + (row * kPieces + (piece ^ (row & 7))) * 8;
 }
 
-/// Elements [0, kSize) x [d0, d0 + kDepth) of an operand. kPieces: its rows are 16-byte pieces, aligned.
-template <int kSize, bool kAcross, bool kPieces, int kThreads>
-__device__ void load_stage(bf16* stage, const MmaOperand& x, int d0, int depth) {
-  constexpr int kRow = (kAcross ? kSize : kDepth) / 8, kCount = kSize * kDepth / 8;
+/// Elements [0, kSize) x [d0, d0 + kDepth) of an operand, the part-th kParts-th of this thread's pieces. kPieces: its
+/// rows are 16-byte pieces, aligned.
+template <int kSize, bool kAcross, bool kPieces, int kThreads, int kParts>
+__device__ void load_stage(bf16* stage, const MmaOperand& x, int d0, int depth, int part) {
+  constexpr int kRow = (kAcross ? kSize : kDepth) / 8, kCount = kSize * kDepth / 8, kOwn = kCount / kThreads;
   static_assert(kCount % kThreads == 0);
   const bf16* first = x.data + (kAcross ? int64_t{d0} * x.ld : d0);
 #pragma unroll
-  for (int i = 0; i < kCount / kThreads; ++i) {
+  for (int i = part * kOwn / kParts; i < (part + 1) * kOwn / kParts; ++i) {
     const int p = i * kThreads + static_cast<int>(threadIdx.x);
     const int s = kAcross ? p % kRow * 8 : p / kRow, d = kAcross ? p / kRow : p % kRow * 8;
     bf16* to = piece_of<kSize, kAcross>(stage, s, d);
@@ -89,15 +90,14 @@ __device__ void multiply_tile(const MmaOperand& a, const MmaOperand& b, int dept
   const int steps = (depth + kDepth - 1) / kDepth;
   const bool idle = m0 >= a.size || n0 >= b.size;  // a warp whose part is all zeros leaves the tensor cores to others
 
-  const auto load_next = [&](int step) {
-    if (step < steps) {
-      const int stage = step % kStages;
-      detail::load_stage<Tile::kM, kAcrossA, kPieces, Tile::kThreads>(stages_a + stage * Tile::kM * kDepth, a,
-                                                                      step * kDepth, depth);
-      detail::load_stage<Tile::kN, kAcrossB, kPieces, Tile::kThreads>(stages_b + stage * Tile::kN * kDepth, b,
-                                                                      step * kDepth, depth);
-    }
-    ptx::cp_async_commit();
+  constexpr int kParts = kDepth / 16;
+  const auto load_part = [&](int step, int part) {
+    if (step >= steps) return;
+    const int stage = step % kStages;
+    detail::load_stage<Tile::kM, kAcrossA, kPieces, Tile::kThreads, kParts>(stages_a + stage * Tile::kM * kDepth, a,
+                                                                            step * kDepth, depth, part);
+    detail::load_stage<Tile::kN, kAcrossB, kPieces, Tile::kThreads, kParts>(stages_b + stage * Tile::kN * kDepth, b,
+                                                                            step * kDepth, depth, part);
   };
   // Registers hold the operands of two steps of 16, so that one is read while the other is multiplied.
   uint32_t fa[2][kStepsM][4], fb[2][kPairsN][4];
@@ -125,24 +125,41 @@ __device__ void multiply_tile(const MmaOperand& a, const MmaOperand& b, int dept
     }
   };
 
+  const auto multiply = [&](int from) {
 #pragma unroll
-  for (int step = 0; step < kStages - 1; ++step) load_next(step);
+    for (int i = 0; i < kStepsM; ++i)
+#pragma unroll
+      for (int j = 0; j < Tile::kColumnSteps; ++j)
+        ptx::mma_m16n8k16(sum[i][j], fa[from][i], fb[from][j / 2][j % 2 * 2], fb[from][j / 2][j % 2 * 2 + 1]);
+  };
+
+  if (steps == 0) return;
+#pragma unroll
+  for (int step = 0; step < kStages - 1; ++step) {
+#pragma unroll
+    for (int part = 0; part < kParts; ++part) load_part(step, part);
+    ptx::cp_async_commit();
+  }
+  ptx::cp_async_wait<kStages - 2>();
+  __syncthreads();  // the first stage is there for all
+  if (!idle) read(0, 0, 0);
+  load_part(kStages - 1, 0);
+  // A stage's four steps of 16. The copies of the stage that is kStages - 1 ahead go between them, so that they do not
+  // stand in the way all at once; before the last step all warps have read what they need of this stage, and the first
+  // operands of the next one are read while the last are multiplied.
   for (int step = 0; step < steps; ++step) {
-    ptx::cp_async_wait<kStages - 2>();
-    __syncthreads();  // the stage is there for all, and the one before has been read by all
-    load_next(step + kStages - 1);
-    if (idle) continue;
-    const int stage = step % kStages;
-    read(stage, 0, 0);
 #pragma unroll
-    for (int d = 0; d < kDepth / 16; ++d) {
-      if (d + 1 < kDepth / 16) read(stage, (d + 1) * 16, (d + 1) % 2);
-#pragma unroll
-      for (int i = 0; i < kStepsM; ++i)
-#pragma unroll
-        for (int j = 0; j < Tile::kColumnSteps; ++j)
-          ptx::mma_m16n8k16(sum[i][j], fa[d % 2][i], fb[d % 2][j / 2][j % 2 * 2], fb[d % 2][j / 2][j % 2 * 2 + 1]);
+    for (int d = 0; d + 1 < kParts; ++d) {
+      if (!idle) read(step % kStages, (d + 1) * 16, (d + 1) % 2);
+      load_part(step + kStages - 1, d + 1);
+      if (!idle) multiply(d % 2);
     }
+    ptx::cp_async_commit();
+    ptx::cp_async_wait<kStages - 2>();
+    __syncthreads();  // the next stage is there for all, and this one has been read by all
+    if (!idle && step + 1 < steps) read((step + 1) % kStages, 0, 0);
+    load_part(step + kStages, 0);
+    if (!idle) multiply((kParts - 1) % 2);
   }
 }
 

@@ -73,7 +73,7 @@ OpCase grouped(bool packed) {
   // stages for each size, several tiles each way.
   if (!packed)
     op.shapes.insert(op.shapes.end(),
-                     {{70, 3, 264, 24, 7, 2}, {385, 2, 200, 16, 64, 2}, {5, 5, 456, 40, 0, 5}, {5, 2, 8, 1096, 0, 2}});
+                     {{80, 3, 264, 24, 7, 2}, {385, 2, 200, 16, 64, 2}, {5, 5, 456, 40, 0, 5}, {5, 2, 8, 1096, 0, 2}});
   return op;
 }
 

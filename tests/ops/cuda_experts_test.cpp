@@ -95,22 +95,43 @@ TEST_F(CudaExperts, ForcedExpertsAreTakenAsTheyAre) {
   expect_near(there.weights, here.weights, 1e-6f, "weights");
 }
 
-// Few rows an expert, some and many take different tiles; a row's bits are the same in all.
+// Few rows an expert, some and many take different tiles, of which long sums have the widest; a row's bits are the same
+// in all.
 TEST_F(CudaExperts, ARowsBitsDoNotDependOnTheOthers) {
-  const int64_t in = 136, out = 40, experts = 2;
-  const Tensor w = values({experts, out, in}, DType::bf16, 1).to(device);
-  const Tensor x = values({400, in}, DType::bf16, 2).to(device), chosen = experts_of(400, 1, 2, 4).to(device);
-  const auto product = [&](int64_t rows, int64_t block) {
-    const ops::ExpertPlan plan = ops::plan_experts(chosen.slice(0, 0, rows), experts, block);
-    const Tensor ones = Tensor::full({rows, 1}, 1, DType::f32, device);
-    return floats(ops::unpermute(ops::grouped_linear(ops::permute(x.slice(0, 0, rows), plan), w, plan), ones, plan));
-  };
-  const auto all = product(400, 0);
-  for (const int64_t rows : {3, 17, 100})
-    for (const int64_t block : {0, 5}) {
-      const auto some = product(rows, block);
-      EXPECT_EQ(std::memcmp(some.data(), all.data(), some.size() * sizeof(float)), 0) << rows << " " << block;
-    }
+  const struct { int64_t in, out; } cases[] = {{136, 40}, {520, 264}, {264, 520}};
+  for (const auto& [in, out] : cases) {
+    const int64_t experts = 2;
+    const Tensor w = values({experts, out, in}, DType::bf16, 1).to(device);
+    const Tensor x = values({400, in}, DType::bf16, 2).to(device), dy = values({400, out}, DType::bf16, 3).to(device);
+    const Tensor chosen = experts_of(400, 1, 2, 4).to(device);
+    const auto products = [&](int64_t rows, int64_t block) {
+      const ops::ExpertPlan plan = ops::plan_experts(chosen.slice(0, 0, rows), experts, block);
+      const Tensor ones = Tensor::full({rows, 1}, 1, DType::f32, device);
+      const Tensor y = ops::grouped_linear(ops::permute(x.slice(0, 0, rows), plan), w, plan);
+      Tensor dx = Tensor::full({plan.rows, in}, 1, DType::f32, device);
+      ops::grouped_linear_backward_input(dx, 1, ops::permute(dy.slice(0, 0, rows), plan), w, plan);
+      return std::pair(floats(ops::unpermute(y, ones, plan)), floats(ops::unpermute(dx, ones, plan)));
+    };
+    const auto all = products(400, 0);
+    for (const int64_t rows : {3, 17, 100})
+      for (const int64_t block : {0, 5}) {
+        const auto some = products(rows, block);
+        SCOPED_TRACE(::testing::Message() << out << " x " << in << ", rows " << rows << ", block " << block);
+        EXPECT_EQ(std::memcmp(some.first.data(), all.first.data(), some.first.size() * sizeof(float)), 0);
+        EXPECT_EQ(std::memcmp(some.second.data(), all.second.data(), some.second.size() * sizeof(float)), 0);
+      }
+  }
+}
+
+TEST_F(CudaExperts, AnExpertOfManyRowsHasTheCpusGradient) {
+  const int64_t in = 264, out = 72, rows = 2056;
+  const Tensor x = values({rows, in}, DType::bf16, 1), dy = values({rows, out}, DType::bf16, 2);
+  const Tensor chosen = Tensor::full({rows, 1}, 0, DType::i32);
+  Tensor dw = Tensor::full({1, out, in}, 0.25f, DType::f32), dw_there = dw.to(device);
+  ops::grouped_linear_backward_weight(dw, dy, x, ops::plan_experts(chosen, 1, 1));
+  ops::grouped_linear_backward_weight(dw_there, dy.to(device), x.to(device),
+                                      ops::plan_experts(chosen.to(device), 1, 1));
+  expect_near(dw_there, dw, 1e-4f, "dw");
 }
 
 // Every combination of types, results that are added to, and padding whose contents do not matter.
