@@ -24,21 +24,28 @@ struct Slots {
   int experts, block;
 };
 
-// f(slot, expert, rank, last): rank of the slot among those of its expert in the 32 that the warp sees together, and
-// whether it is the last of them; expert -1 where it is out of range. Warp w of `warps` takes the w-th part of a chunk.
+// f(slot, inside, given, expert, rank, last): rank of the slot among those of its expert in the 32 that the warp sees
+// together, and whether it is the last of them; expert -1 where what is given is out of range. Warp w of `warps` takes
+// the w-th part of a chunk, of which it fetches kAhead slots a lane before it looks at the first.
 template <class F>
 __device__ void for_slots(const Slots& slots, int warps, F&& f) {
+  constexpr int kAhead = kChunk / kWarps / 32;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, part = kChunk / warps;
   const int64_t first = int64_t{blockIdx.x} * kChunk + warp * part, last = min(slots.count, first + part);
-  for (int64_t s0 = first; s0 < last; s0 += 32) {
-    const int64_t s = s0 + lane;
-    int e = s < last ? slots.expert[s] : -1;
-    const int given = e;
-    if (e < 0 || e >= slots.experts) e = -1;
-    const unsigned same = __match_any_sync(kAll, e);
-    const unsigned lower = same & ((1u << lane) - 1);
-    f(s, s < last, given, e, __popc(lower), (same >> lane) == 1u);
-    __syncwarp();  // the next 32 see the counters
+  for (int64_t s0 = first; s0 < last; s0 += 32 * kAhead) {
+    int held[kAhead];
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) held[i] = s0 + i * 32 + lane < last ? slots.expert[s0 + i * 32 + lane] : -1;
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) {
+      const int64_t s = s0 + i * 32 + lane;
+      if (s - lane >= last) break;
+      const int given = held[i], e = given < slots.experts ? max(given, -1) : -1;
+      const unsigned same = __match_any_sync(kAll, e);
+      const unsigned lower = same & ((1u << lane) - 1);
+      f(s, s < last, given, e, __popc(lower), (same >> lane) == 1u);
+      __syncwarp();  // the next 32 see the counters
+    }
   }
 }
 
@@ -91,7 +98,7 @@ struct PlanOut {
 
 // Shared memory: starts [experts + 1] and ends [experts] of the segments, counters [warps][experts]. With one chunk
 // `before` is null, and the counts are this block's own.
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     place_kernel(Slots slots, const int* before, PlanOut out, tenon::cuda::FaultSlot faults) {
   const int warps = static_cast<int>(blockDim.x) / 32, experts = slots.experts;
   int* starts = dynamic_shared<int>();
