@@ -2,6 +2,7 @@
 // the layout allows.
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <type_traits>
 
 #include "../cuda.h"
@@ -50,16 +51,18 @@ void run_fill(void* data, const T& value, int64_t n) {
     launch(fill_kernel<T>, {.grid = dim3(blocks_for(n)), .block = dim3(kThreads)}, static_cast<T*>(data), value, n);
 }
 
-// One thread an element of the result.
-template <class T>
+// One thread an element of the result. Index: 32 bits where they number the elements, for the sake of the divisions,
+// which take several times as long in 64.
+template <class Index, class T>
 __global__ void __launch_bounds__(kThreads)
     gather_kernel(const T* from, const __grid_constant__ Layout layout, T* to, int64_t n) {
   for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < n; i += int64_t{gridDim.x} * kThreads) {
-    int64_t rest = i, offset = 0;
+    auto rest = static_cast<Index>(i);
+    int64_t offset = 0;
     for (int d = layout.rank - 1; d >= 0; --d) {
-      const int64_t q = rest / layout.dims[d];
-      offset += (rest - q * layout.dims[d]) * layout.strides[d];
-      rest = q;
+      const auto size = static_cast<Index>(layout.dims[d]), next = rest / size;
+      offset += static_cast<int64_t>(rest - next * size) * layout.strides[d];
+      rest = next;
     }
     to[i] = from[offset];
   }
@@ -164,8 +167,10 @@ void strided_copy(Device device, const void* from, const Shape& shape, const int
   widen(layout, item, from, to);
   const int64_t items = n * static_cast<int64_t>(narrow) / static_cast<int64_t>(item);
   for_item(item, [&]<class T>() {
-    launch(gather_kernel<T>, {.grid = dim3(blocks_for(items)), .block = dim3(kThreads)}, static_cast<const T*>(from),
-           layout, static_cast<T*>(to), items);
+    const bool narrow_index = items <= std::numeric_limits<uint32_t>::max();
+    launch(narrow_index ? gather_kernel<uint32_t, T> : gather_kernel<uint64_t, T>,
+           {.grid = dim3(blocks_for(items)), .block = dim3(kThreads)}, static_cast<const T*>(from), layout,
+           static_cast<T*>(to), items);
   });
 }
 
