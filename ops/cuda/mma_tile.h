@@ -6,7 +6,8 @@
 //   const float* c = stage_sums<Tile>(sum);           // [kM, kStaged] in shared memory
 //
 // Operands pass through shared memory in stages of 64 of d: while a stage is multiplied, the next ones are on their way
-// (cp.async). A stage's rows of 16-byte pieces are stored with the piece's number xor the row's last three bits, so
+// (cp.async), 128 bytes of each row at a time; memory is asked for 256, of which the next stage finds the other half in
+// the cache. A stage's rows of 16-byte pieces are stored with the piece's number xor the row's last three bits, so
 // that the eight rows of an ldmatrix lie in different banks whichever way it goes. Each element is summed over d in
 // steps of 16 in order whatever the tile: its bits do not depend on the tile's size.
 #pragma once
@@ -65,7 +66,7 @@ __device__ void load_stage(bf16* stage, const MmaOperand& x, int d0, int depth, 
     const bool inside = s < x.size && d0 + d < depth;
     const bf16* from = first + (kAcross ? d * x.ld + s : s * x.ld + d);
     if constexpr (kPieces) {
-      ptx::cp_async_16(to, inside ? from : x.data, inside);
+      ptx::cp_async_16_in_order(to, inside ? from : x.data, inside);
     } else {
       Pack<bf16, 8> piece{};
 #pragma unroll

@@ -17,6 +17,12 @@ __device__ inline void cp_async_16(void* to, const void* from, bool valid = true
                "l"(__cvta_generic_to_global(from)), "r"(valid ? 16 : 0)
                : "memory");
 }
+/// The same from what is read in order: the 256 bytes around it are brought to the second-level cache.
+__device__ inline void cp_async_16_in_order(void* to, const void* from, bool valid = true) {
+  asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16, %2;" ::"r"(shared_address(to)),
+               "l"(__cvta_generic_to_global(from)), "r"(valid ? 16 : 0)
+               : "memory");
+}
 __device__ inline void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 /// Waits until at most `kPending` of this thread's groups are under way.
 template <int kPending>

@@ -30,6 +30,9 @@ inline void cp_async_16(void* to, const void* from, bool valid = true, TENON_HER
   t.copies.back().push_back({to, from, 16, valid ? 16u : 0u});
   if (emu::machine.random() & 1) detail::copy_now(t.copies.back().back());
 }
+inline void cp_async_16_in_order(void* to, const void* from, bool valid = true, TENON_HERE) {
+  cp_async_16(to, from, valid, where);
+}
 inline void cp_async_commit() {
   auto& groups = emu::machine.current->copies;
   groups.resize(groups.size() + (groups.empty() ? 2 : 1));
