@@ -29,9 +29,8 @@ void latent_attention(const Tensor& q, const Tensor& pages, const Tensor& cu_q, 
   if (out.numel() == 0) return;
   const int64_t heads = q.dim(1);
   const PagedBatch batch = paged_batch(q.dim(0), pages.dim(0), cu_q, kv_len, block_table, options);
-  const KeySplitSums sums(q.device(), batch.tokens, batch.sequences, batch.max_blocks, kPagesOfSplit, heads,
-                          out.dim(2));
-  const bool prefills = !sums.splits().all_rows;
+  KeySplitSums sums(q.device(), batch.tokens, batch.sequences, batch.max_blocks, kPagesOfSplit, heads, out.dim(2));
+  const bool prefills = !sums.all_rows();
   for_float_types(q.dtype(), [&]<class T>() {
     const PagedOperands<T> operands{.q = q.data<T>(),
                                     .keys = pages.data<T>(),
@@ -48,10 +47,9 @@ void latent_attention(const Tensor& q, const Tensor& pages, const Tensor& cu_q, 
       }
       paged_plain(batch, operands, splits, true);
     };
-    run(&sums.splits());
+    sums.run(batch, out, [&](const KeySplits& splits) { run(&splits); });
     if (prefills) run(nullptr);
   });
-  sums.add_up(batch, out);
 }
 
 }  // namespace tenon::ops::cuda

@@ -33,9 +33,8 @@ void paged_attention(const Tensor& q, const Tensor& k_pages, const Tensor& v_pag
   if (out.numel() == 0) return;
   const int64_t heads = q.dim(1), kv_heads = k_pages.dim(1);
   const PagedBatch batch = paged_batch(q.dim(0), k_pages.dim(0), cu_q, kv_len, block_table, options);
-  const KeySplitSums sums(q.device(), batch.tokens, batch.sequences, batch.max_blocks, kPagesOfSplit, heads,
-                          out.dim(2));
-  const bool prefills = !sums.splits().all_rows;
+  KeySplitSums sums(q.device(), batch.tokens, batch.sequences, batch.max_blocks, kPagesOfSplit, heads, out.dim(2));
+  const bool prefills = !sums.all_rows();
   for_float_types(q.dtype(), [&]<class T>() {
     const PagedOperands<T> operands{.q = q.data<T>(),
                                     .keys = k_pages.data<T>(),
@@ -48,15 +47,14 @@ void paged_attention(const Tensor& q, const Tensor& k_pages, const Tensor& v_pag
                                     .value_dim = static_cast<int>(out.dim(2))};
     if constexpr (std::is_same_v<T, bf16>) {
       if (fits_tensor_cores(q, k_pages, v_pages, out)) {
-        paged_decode(batch, operands, sums.splits());
+        sums.run(batch, out, [&](const KeySplits& splits) { paged_decode(batch, operands, splits); });
         if (prefills) paged_prefill(batch, operands);
         return;
       }
     }
-    paged_plain(batch, operands, &sums.splits(), false);
+    sums.run(batch, out, [&](const KeySplits& splits) { paged_plain(batch, operands, &splits, false); });
     if (prefills) paged_plain(batch, operands, nullptr, false);
   });
-  sums.add_up(batch, out);
 }
 
 }  // namespace tenon::ops::cuda

@@ -82,14 +82,18 @@ struct PrefillTile {
   int first_row;
 };
 
-/// Tiles of `rows` rows of the sequences with more than one query, in order: tile `index`. By every warp for itself.
-__device__ inline PrefillTile prefill_tile(const PagedBatch& batch, int group, int rows, int index) {
+/// Sequences in order have count(b) items each: the sequence of item `index` and the item's place in it; a sequence of
+/// -1 where there are fewer. By every warp for itself.
+struct PlaceInBatch {
+  int sequence, place;
+};
+template <class Count>
+__device__ PlaceInBatch find_item(const PagedBatch& batch, int index, Count count) {
   const int lane = threadIdx.x % 32;
   int before = 0;
   for (int first = 0; first < batch.sequences; first += 32) {
     const int b = first + lane;
-    const int64_t queries = b < batch.sequences ? int64_t{batch.cu_q[b + 1]} - batch.cu_q[b] : 0;
-    const int own = queries > 1 ? static_cast<int>((queries * group + rows - 1) / rows) : 0;
+    const int own = b < batch.sequences ? count(b) : 0;
     int through = own;
     for (int lanes = 1; lanes < 32; lanes *= 2) {
       const int below = __shfl_up_sync(kAllLanes, through, lanes);
@@ -99,11 +103,21 @@ __device__ inline PrefillTile prefill_tile(const PagedBatch& batch, int group, i
     if (found != 0) {
       const int at = __ffs(found) - 1;
       const int start = before + __shfl_sync(kAllLanes, through - own, at);
-      return {batch.sequence(first + at), (index - start) * rows};
+      return {first + at, index - start};
     }
     before += __shfl_sync(kAllLanes, through, 31);
   }
-  return {{}, 0};
+  return {-1, 0};
+}
+
+/// Tiles of `rows` rows of the sequences with more than one query, in order: tile `index`. By every warp for itself.
+__device__ inline PrefillTile prefill_tile(const PagedBatch& batch, int group, int rows, int index) {
+  const PlaceInBatch at = find_item(batch, index, [&](int b) {
+    const int64_t queries = int64_t{batch.cu_q[b + 1]} - batch.cu_q[b];
+    return queries > 1 ? static_cast<int>((queries * group + rows - 1) / rows) : 0;
+  });
+  if (at.sequence < 0) return {{}, 0};
+  return {batch.sequence(at.sequence), at.place * rows};
 }
 
 /// At least as many tiles as any such batch has.

@@ -80,114 +80,115 @@ struct WarpSums {
   }
 };
 
-// One block a split of a sequence for one kv head, one warp a page of it.
+// A split of a sequence for one kv head is a block's, a page of it a warp's.
 template <int kDim>
 __global__ void __launch_bounds__(kThreads, kBlocks<kDim>)
     decode_kernel(const __grid_constant__ PagedBatch batch, const __grid_constant__ PagedOperands<bf16> in,
                   const __grid_constant__ KeySplits splits) {
-  const PagedSequence s = batch.sequence(blockIdx.z);
-  if (!splits.serves(s)) return;
-  const int split = blockIdx.x, kv_head = blockIdx.y, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const int block = split * kWarps + warp;
-
+  const int kv_head = blockIdx.y, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   constexpr int kTile = kKeys * kStride<kDim>;
   bf16* tile_q = dynamic_shared<bf16>();
   bf16* own = tile_q + kTile + warp * 4 * kTile;  // keys and values of two steps; at the end the warp's sums
   TENON_SHARED(totals, float2[kWarps][kRows]);
 
-  for (int row0 = 0; row0 < s.queries * in.group; row0 += kRows) {
-    const int rows = min(kRows, s.queries * in.group - row0);
-    const KeyRange keys = batch.keys_of(s, row0 / in.group, (row0 + rows - 1) / in.group);
-    if (split < splits.first(keys) || split > splits.last(keys)) continue;
+  for (int64_t item = blockIdx.x;; item += gridDim.x) {
+    const auto [s, split] = find_split(batch, splits, item);
+    if (s.queries == 0) return;
+    const int block = split * kWarps + warp;
+    for (int row0 = 0; row0 < s.queries * in.group; row0 += kRows) {
+      const int rows = min(kRows, s.queries * in.group - row0);
+      const KeyRange keys = batch.keys_of(s, row0 / in.group, (row0 + rows - 1) / in.group);
+      if (split < splits.first(keys) || split > splits.last(keys)) continue;
 
-    // This warp's keys, in steps of 16 of its page.
-    const int begin = max(keys.begin - block * kPage, 0), end = min(keys.end - block * kPage, kPage);
-    const int first_step = begin / kKeys, steps = (end + kKeys - 1) / kKeys;
-    const int64_t page = first_step < steps ? batch.page(s, block) : -1;
-    const int64_t at = page < 0 ? 0 : in.page_row(page, kv_head);
-    const auto fetch = [&](int step) {
-      const int valid = page < 0 ? 0 : min(kKeys, end - step * kKeys);
-      bf16* to = own + step % 2 * 2 * kTile;
-      load_rows<kDim>(to, in.keys + (at + step * kKeys) * in.dim, valid, in.dim);
-      load_rows<kDim>(to + kTile, in.values + (at + step * kKeys) * in.value_dim, valid, in.value_dim);
-      ptx::cp_async_commit();
-    };
-    if (first_step < steps) fetch(first_step);
+      // This warp's keys, in steps of 16 of its page.
+      const int begin = max(keys.begin - block * kPage, 0), end = min(keys.end - block * kPage, kPage);
+      const int first_step = begin / kKeys, steps = (end + kKeys - 1) / kKeys;
+      const int64_t page = first_step < steps ? batch.page(s, block) : -1;
+      const int64_t at = page < 0 ? 0 : in.page_row(page, kv_head);
+      const auto fetch = [&](int step) {
+        const int valid = page < 0 ? 0 : min(kKeys, end - step * kKeys);
+        bf16* to = own + step % 2 * 2 * kTile;
+        load_rows<kDim>(to, in.keys + (at + step * kKeys) * in.dim, valid, in.dim);
+        load_rows<kDim>(to + kTile, in.values + (at + step * kKeys) * in.value_dim, valid, in.value_dim);
+        ptx::cp_async_commit();
+      };
+      if (first_step < steps) fetch(first_step);
 
-    for (int i = threadIdx.x; i < kRows * (kDim / 8); i += kThreads) {
-      const int row = i / (kDim / 8), column = i % (kDim / 8) * 8;
-      Pack<bf16, 8> values{};
-      if (row < rows && column < in.dim)
-        values = load<8>(in.q + in.query_row(s, kv_head, row0 + row) * in.dim + column);
-      store(tile_q + row * kStride<kDim> + column, values);
-    }
-    __syncthreads();
-    KeyRange range[2];
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int row = lane / 4 + half * 8;
-      range[half] = row < rows ? batch.keys_of(s, (row0 + row) / in.group) : KeyRange{0, 0};
-    }
-    WarpSums<kDim> sums;
-    for (int step = first_step; step < steps; ++step) {
-      ptx::cp_async_wait<0>();
-      __syncwarp();  // the step is here, and the one before has been read
-      if (step + 1 < steps) fetch(step + 1);
-      const bf16* tile = own + step % 2 * 2 * kTile;
-      sums.add(tile_q, tile, tile + kTile, block * kPage + step * kKeys, range, batch.scale);
-    }
-
-    finish_totals(sums.rows);
-    float* shared_sum = reinterpret_cast<float*>(own);
-    __syncwarp();
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int row = lane / 4 + half * 8;
-      if (lane % 4 == 0) totals[warp][row] = make_float2(sums.rows.largest[half], sums.rows.total[half]);
-#pragma unroll
-      for (int d = 0; d < kDim / 8; ++d)
-        *reinterpret_cast<float2*>(shared_sum + row * kStride<kDim> + d * 8 + lane % 4 * 2) =
-            make_float2(sums.sum[d][half * 2], sums.sum[d][half * 2 + 1]);
-    }
-    __syncthreads();
-
-    // The warps' sums in the order of their pages.
-    for (int i = threadIdx.x; i < rows * in.value_dim / 2; i += kThreads) {
-      const int row = i / (in.value_dim / 2), column = i % (in.value_dim / 2) * 2;
-      const int query = (row0 + row) / in.group, head = kv_head * in.group + (row0 + row) % in.group;
-      float largest = -INFINITY, total = 0;
-      for (int w = 0; w < kWarps; ++w) largest = fmaxf(largest, totals[w][row].x);
-      const float shift = largest == -INFINITY ? 0 : largest;
-      float2 sum = make_float2(0, 0);
-      for (int w = 0; w < kWarps; ++w) {
-        const float factor = exp2f(totals[w][row].x - shift);
-        const float* from = reinterpret_cast<const float*>(tile_q + kTile + w * 4 * kTile);
-        const auto pair = load<2>(from + row * kStride<kDim> + column);
-        total += totals[w][row].y * factor;
-        sum.x += pair[0] * factor;
-        sum.y += pair[1] * factor;
+      for (int i = threadIdx.x; i < kRows * (kDim / 8); i += kThreads) {
+        const int row = i / (kDim / 8), column = i % (kDim / 8) * 8;
+        Pack<bf16, 8> values{};
+        if (row < rows && column < in.dim)
+          values = load<8>(in.q + in.query_row(s, kv_head, row0 + row) * in.dim + column);
+        store(tile_q + row * kStride<kDim> + column, values);
       }
-      const KeyRange own_keys = batch.keys_of(s, query);
-      const int first = splits.first(own_keys), last = splits.last(own_keys);
-      if (split < first || split > last) continue;
-      if (first == last) {
-        const float scale = total == 0 ? 0 : 1 / total;
-        store<2>(in.out + ((s.first + query) * in.heads + head) * in.value_dim + column,
-                 [&](int k) { return (k == 0 ? sum.x : sum.y) * scale; });
-      } else {
-        const int64_t at = splits.row(s, query, head) * splits.count + split;
-        *reinterpret_cast<float2*>(splits.sums + at * in.value_dim + column) = sum;
-        if (column == 0) splits.totals[at] = make_float2(largest, total);
+      __syncthreads();
+      KeyRange range[2];
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int row = lane / 4 + half * 8;
+        range[half] = row < rows ? batch.keys_of(s, (row0 + row) / in.group) : KeyRange{0, 0};
       }
+      WarpSums<kDim> sums;
+      for (int step = first_step; step < steps; ++step) {
+        ptx::cp_async_wait<0>();
+        __syncwarp();  // the step is here, and the one before has been read
+        if (step + 1 < steps) fetch(step + 1);
+        const bf16* tile = own + step % 2 * 2 * kTile;
+        sums.add(tile_q, tile, tile + kTile, block * kPage + step * kKeys, range, batch.scale);
+      }
+
+      finish_totals(sums.rows);
+      float* shared_sum = reinterpret_cast<float*>(own);
+      __syncwarp();
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int row = lane / 4 + half * 8;
+        if (lane % 4 == 0) totals[warp][row] = make_float2(sums.rows.largest[half], sums.rows.total[half]);
+#pragma unroll
+        for (int d = 0; d < kDim / 8; ++d)
+          *reinterpret_cast<float2*>(shared_sum + row * kStride<kDim> + d * 8 + lane % 4 * 2) =
+              make_float2(sums.sum[d][half * 2], sums.sum[d][half * 2 + 1]);
+      }
+      __syncthreads();
+
+      // The warps' sums in the order of their pages.
+      for (int i = threadIdx.x; i < rows * in.value_dim / 2; i += kThreads) {
+        const int row = i / (in.value_dim / 2), column = i % (in.value_dim / 2) * 2;
+        const int query = (row0 + row) / in.group, head = kv_head * in.group + (row0 + row) % in.group;
+        float largest = -INFINITY, total = 0;
+        for (int w = 0; w < kWarps; ++w) largest = fmaxf(largest, totals[w][row].x);
+        const float shift = largest == -INFINITY ? 0 : largest;
+        float2 sum = make_float2(0, 0);
+        for (int w = 0; w < kWarps; ++w) {
+          const float factor = exp2f(totals[w][row].x - shift);
+          const float* from = reinterpret_cast<const float*>(tile_q + kTile + w * 4 * kTile);
+          const auto pair = load<2>(from + row * kStride<kDim> + column);
+          total += totals[w][row].y * factor;
+          sum.x += pair[0] * factor;
+          sum.y += pair[1] * factor;
+        }
+        const KeyRange own_keys = batch.keys_of(s, query);
+        const int first = splits.first(own_keys), last = splits.last(own_keys);
+        if (split < first || split > last || !splits.serves(s, query)) continue;
+        if (first == last) {
+          const float scale = total == 0 ? 0 : 1 / total;
+          store<2>(in.out + ((s.first + query) * in.heads + head) * in.value_dim + column,
+                   [&](int k) { return (k == 0 ? sum.x : sum.y) * scale; });
+        } else {
+          const int64_t at = splits.row(s, query, head) * splits.count + split;
+          *reinterpret_cast<float2*>(splits.sums + at * splits.stride + column) = sum;
+          if (column == 0) splits.totals[at] = make_float2(largest, total);
+        }
+      }
+      __syncthreads();  // the sums have been read
     }
-    __syncthreads();  // the sums have been read
   }
 }
 
 template <int kDim>
 void decode(const PagedBatch& batch, const PagedOperands<bf16>& operands, const KeySplits& splits) {
-  const dim3 grid(static_cast<unsigned>(splits.count), static_cast<unsigned>(operands.kv_heads),
-                  static_cast<unsigned>(batch.sequences));
+  const int blocks = split_blocks(batch, splits, operands.kv_heads, kBlocks<kDim>);
+  const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(operands.kv_heads));
   launch(decode_kernel<kDim>, {.grid = grid, .block = dim3(kThreads), .shared_bytes = kSharedBytes<kDim>}, batch,
          operands, splits);
 }

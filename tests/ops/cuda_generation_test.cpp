@@ -167,6 +167,22 @@ TEST_F(CudaGeneration, ARowOfAttentionDoesNotDependOnTheBatch) {
   }
 }
 
+// As wide a table as makes the scratch of three sequences too large for one pass.
+TEST_F(CudaGeneration, ARowOfAttentionDoesNotDependOnTheScratch) {
+  const int64_t wide = 150'000;
+  const Cache cache(DType::bf16, device);
+  const std::vector<int32_t> lengths{700, 300, 257};
+  for (const std::vector<int32_t>& starts : {std::vector<int32_t>{0, 1, 2, 3}, {0, 1, 2, 5}, {0, 0, 2, 3}}) {
+    const Tensor q = drawn({starts.back(), Cache::kHeads, Cache::kDim}, 3, 1, DType::bf16).to(device);
+    const auto attend = [&](int64_t blocks) {
+      return paged_attention(q, cache.k, cache.v, Tensor::from(starts, {4}).to(device),
+                             Tensor::from(lengths, {3}).to(device), table_of({0, 1, 2}, blocks).to(device),
+                             {.scale = 0.125f});
+    };
+    EXPECT_TRUE(same_bits(attend(wide), attend(Cache::kBlocks)));
+  }
+}
+
 TEST_F(CudaGeneration, AttentionOfEveryKeyAgreesWithTheCpu) {
   for (const DType dtype : {DType::f32, DType::bf16})
     for (const int32_t queries : {1, 30}) {
