@@ -1,10 +1,12 @@
 // Decoding reads every key and value once and does little with it, so it should take as long as the memory needs. What
 // counts is to keep loads under way: a warp streams a page of its own, 16 keys and values at a time, and starts the
 // next 16 before it computes. Three blocks of four such warps on a processor have 100 KB under way, where the memory's
-// latency times its bandwidth is 30 KB (H200). The heads of a group are the rows of a tensor-core tile; with few of
-// them most of the tile is empty, but the tensor cores have time.
+// latency times its bandwidth is 30 KB (H200). Where there are too few blocks for that, a warp starts all of its page
+// at once. The heads of a group are the rows of a tensor-core tile; with few of them most of the tile is empty, but the
+// tensor cores have time.
 #include <algorithm>
 
+#include "../../runtime/cuda/limits.h"
 #include "online_softmax.h"
 #include "paged_operands.h"
 #include "ptx.h"
@@ -18,8 +20,9 @@ constexpr int kRows = 16, kKeys = 16;  // of a tile
 template <int kDim>
 constexpr int kStride = kDim + 8;  // rows of an odd number of 16 bytes: ldmatrix meets no bank twice
 
-template <int kDim>
-constexpr size_t kSharedBytes = (kRows + kWarps * 2 * 2 * kKeys) * kStride<kDim> * sizeof(bf16);
+// Of `kStages` steps a warp.
+template <int kDim, int kStages>
+constexpr size_t kSharedBytes = (kRows + kWarps * kStages * 2 * kKeys) * kStride<kDim> * sizeof(bf16);
 
 constexpr size_t kSharedOfTotals = sizeof(float2) * kWarps * kRows;
 
@@ -81,14 +84,16 @@ struct WarpSums {
 };
 
 // A split of a sequence for one kv head is a block's, a page of it a warp's.
-template <int kDim>
+template <int kDim, int kStages>
 __global__ void __launch_bounds__(kThreads, kBlocks<kDim>)
     decode_kernel(const __grid_constant__ PagedBatch batch, const __grid_constant__ PagedOperands<bf16> in,
                   const __grid_constant__ KeySplits splits) {
   const int kv_head = blockIdx.y, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   constexpr int kTile = kKeys * kStride<kDim>;
+  constexpr int kAhead = kStages == 2 ? 1 : kPage / kKeys;  // steps under way while one is awaited
+  static_assert(kStages == 2 || kStages == kPage / kKeys);
   bf16* tile_q = dynamic_shared<bf16>();
-  bf16* own = tile_q + kTile + warp * 4 * kTile;  // keys and values of two steps; at the end the warp's sums
+  bf16* own = tile_q + kTile + warp * kStages * 2 * kTile;  // keys and values of its steps; at the end the warp's sums
   TENON_SHARED(totals, float2[kWarps][kRows]);
 
   for (int64_t item = blockIdx.x;; item += gridDim.x) {
@@ -107,12 +112,15 @@ __global__ void __launch_bounds__(kThreads, kBlocks<kDim>)
       const int64_t at = page < 0 ? 0 : in.page_row(page, kv_head);
       const auto fetch = [&](int step) {
         const int valid = page < 0 ? 0 : min(kKeys, end - step * kKeys);
-        bf16* to = own + step % 2 * 2 * kTile;
+        bf16* to = own + step % kStages * 2 * kTile;
         load_rows<kDim>(to, in.keys + (at + step * kKeys) * in.dim, valid, in.dim);
         load_rows<kDim>(to + kTile, in.values + (at + step * kKeys) * in.value_dim, valid, in.value_dim);
-        ptx::cp_async_commit();
       };
-      if (first_step < steps) fetch(first_step);
+      // One group a step, be it empty, so that the number of those after it is known.
+      for (int step = first_step; step < first_step + kAhead; ++step) {
+        if (step < steps) fetch(step);
+        ptx::cp_async_commit();
+      }
 
       for (int i = threadIdx.x; i < kRows * (kDim / 8); i += kThreads) {
         const int row = i / (kDim / 8), column = i % (kDim / 8) * 8;
@@ -130,10 +138,11 @@ __global__ void __launch_bounds__(kThreads, kBlocks<kDim>)
       }
       WarpSums<kDim> sums;
       for (int step = first_step; step < steps; ++step) {
-        ptx::cp_async_wait<0>();
+        ptx::cp_async_wait<kAhead - 1>();
         __syncwarp();  // the step is here, and the one before has been read
-        if (step + 1 < steps) fetch(step + 1);
-        const bf16* tile = own + step % 2 * 2 * kTile;
+        if (step + kAhead < steps) fetch(step + kAhead);
+        ptx::cp_async_commit();
+        const bf16* tile = own + step % kStages * 2 * kTile;
         sums.add(tile_q, tile, tile + kTile, block * kPage + step * kKeys, range, batch.scale);
       }
 
@@ -161,7 +170,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks<kDim>)
         float2 sum = make_float2(0, 0);
         for (int w = 0; w < kWarps; ++w) {
           const float factor = exp2f(totals[w][row].x - shift);
-          const float* from = reinterpret_cast<const float*>(tile_q + kTile + w * 4 * kTile);
+          const float* from = reinterpret_cast<const float*>(tile_q + kTile + w * kStages * 2 * kTile);
           const auto pair = load<2>(from + row * kStride<kDim> + column);
           total += totals[w][row].y * factor;
           sum.x += pair[0] * factor;
@@ -189,14 +198,25 @@ template <int kDim>
 void decode(const PagedBatch& batch, const PagedOperands<bf16>& operands, const KeySplits& splits) {
   const int blocks = split_blocks(batch, splits, operands.kv_heads, kBlocks<kDim>);
   const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(operands.kv_heads));
-  launch(decode_kernel<kDim>, {.grid = grid, .block = dim3(kThreads), .shared_bytes = kSharedBytes<kDim>}, batch,
-         operands, splits);
+  const LaunchShape shape{.grid = grid, .block = dim3(kThreads)};
+  const auto run = [&]<int kStages>() {
+    LaunchShape with_shared = shape;
+    with_shared.shared_bytes = kSharedBytes<kDim, kStages>;
+    launch(decode_kernel<kDim, kStages>, with_shared, batch, operands, splits);
+  };
+  if constexpr (kDim <= 128) {
+    constexpr int kWholePage = kPage / kKeys;
+    if (int64_t{blocks} * operands.kv_heads <= tenon::cuda::multiprocessors() &&
+        kSharedOfTotals + kSharedBytes<kDim, kWholePage> <= tenon::cuda::shared_memory_limit())
+      return run.template operator()<kWholePage>();
+  }
+  run.template operator()<2>();
 }
 
 }  // namespace
 
 size_t paged_decode_shared_bytes(int64_t dim) {
-  return kSharedOfTotals + (dim <= 64 ? kSharedBytes<64> : dim <= 128 ? kSharedBytes<128> : kSharedBytes<256>);
+  return kSharedOfTotals + (dim <= 64 ? kSharedBytes<64, 2> : dim <= 128 ? kSharedBytes<128, 2> : kSharedBytes<256, 2>);
 }
 
 void paged_decode(const PagedBatch& batch, const PagedOperands<bf16>& operands, const KeySplits& splits) {

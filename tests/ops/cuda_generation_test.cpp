@@ -152,12 +152,13 @@ TEST_F(CudaGeneration, ARowOfAttentionDoesNotDependOnTheBatch) {
     const Tensor together =
         paged_attention(q, cache.k, cache.v, Tensor::from({0, 1, 2, 3}, {4}).to(device), lengths.to(device),
                         table_of({0, 1, 2}, Cache::kBlocks).to(device), options);
-    for (int32_t b = 0; b < 3; ++b) {
-      const Tensor alone =
-          paged_attention(q.slice(0, b, b + 1), cache.k, cache.v, Tensor::from({0, 1}, {2}).to(device),
-                          lengths.slice(0, b, b + 1).to(device), table_of({b}, Cache::kBlocks + 9).to(device), options);
-      EXPECT_TRUE(same_bits(alone, together.slice(0, b, b + 1))) << b;
-    }
+    for (int32_t b = 0; b < 3; ++b)
+      for (const int64_t blocks : {Cache::kBlocks + 9, (Cache::kLengths[b] + kPageSize - 1) / kPageSize}) {
+        const Tensor alone =
+            paged_attention(q.slice(0, b, b + 1), cache.k, cache.v, Tensor::from({0, 1}, {2}).to(device),
+                            lengths.slice(0, b, b + 1).to(device), table_of({b}, blocks).to(device), options);
+        EXPECT_TRUE(same_bits(alone, together.slice(0, b, b + 1))) << b << ", " << blocks;
+      }
     // Beside a sequence with several queries.
     const Tensor mixed =
         paged_attention(drawn({6, Cache::kHeads, Cache::kDim}, 3, 1, dtype).to(device), cache.k, cache.v,
