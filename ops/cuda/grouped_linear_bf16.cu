@@ -48,7 +48,7 @@ __device__ Place place_of(int64_t block, int64_t row_tiles, int64_t column_tiles
 template <class Tile, class T>
 __device__ void store_rows(const float* staged, T* y, int64_t ld, int rows, int columns, bool add, bool pieces) {
   constexpr int kWidth = kVector<T>, kAcross = Tile::kN / kWidth, kRows = Tile::kThreads / kAcross;
-  constexpr int kAhead = std::min(8, Tile::kM / kRows);
+  constexpr int kAhead = Tile::kM / kRows < 8 ? Tile::kM / kRows : 8;
   static_assert(Tile::kThreads % kAcross == 0 && Tile::kM % (kRows * kAhead) == 0);
   const int c = static_cast<int>(threadIdx.x) % kAcross * kWidth;
   if (c >= columns) return;
