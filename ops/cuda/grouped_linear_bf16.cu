@@ -5,7 +5,7 @@
 // sum to be worth it. Of 128x128 two blocks a processor multiply while the other one waits or stores. With few rows the
 // limit is the weights' way from memory: each is read once, in tiles of 16 rows and 64 outputs whose six stages keep 40
 // KiB a block under way, three blocks a processor, or of 32 rows and 128 outputs.
-#include "../../runtime/cuda/status.h"
+#include "../../runtime/cuda/limits.h"
 #include "grouped_linear.h"
 #include "grouped_tiles.h"
 #include "mma_tile.h"
@@ -128,14 +128,10 @@ bool in_pieces(int64_t columns, const Tensor& x) {
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Whether this GPU has the shared memory for it, and 128x256 tiles fit as well as smaller ones. Ampere's has 163 KiB.
+// Whether this GPU has the shared memory for them (Ampere's has 163 KiB), and so many columns are wide enough.
 bool has_wide_tiles(int64_t columns) {
-  int device = 0, bytes = 0;
-  tenon::cuda::check_status(cudaGetDevice(&device), "cudaGetDevice");
-  tenon::cuda::check_status(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
-                            "cudaDeviceGetAttribute");
-  constexpr size_t kStatic = 1024;  // find_tile's
-  return columns >= WideTile::kN && static_cast<size_t>(bytes) >= WideTile::kSharedBytes + kStatic;
+  constexpr size_t kStatic = 1024;  // more than find_tile has
+  return columns >= WideTile::kN && tenon::cuda::shared_memory_limit() >= WideTile::kSharedBytes + kStatic;
 }
 
 template <class Tile, bool kPieces>
