@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "../../runtime/cuda/launch.h"
+#include "ptx.h"
 
 namespace tenon::ops::cuda {
 
@@ -53,12 +54,13 @@ __device__ void add_scores(const float (&score)[kTiles][4], const float (&most)[
   for (int half = 0; half < 2; ++half) {
     const float largest = fmaxf(rows.largest[half], most[half]);
     const float shift = largest == -INFINITY ? 0 : largest;
-    factor[half] = exp2f(rows.largest[half] - shift);
+    factor[half] = ptx::exp2_approx(rows.largest[half] - shift);
     rows.largest[half] = largest;
     float total = rows.total[half] * factor[half];
 #pragma unroll
     for (int j = 0; j < kTiles; ++j) {
-      const uint32_t pair = pack_bf16(exp2f(score[j][half * 2] - shift), exp2f(score[j][half * 2 + 1] - shift));
+      const uint32_t pair =
+          pack_bf16(ptx::exp2_approx(score[j][half * 2] - shift), ptx::exp2_approx(score[j][half * 2 + 1] - shift));
       weight[j][half] = pair;
       total += __uint_as_float(pair << 16) + __uint_as_float(pair & 0xFFFF0000u);
     }

@@ -169,7 +169,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks<kDim>)
         const float shift = largest == -INFINITY ? 0 : largest;
         float2 sum = make_float2(0, 0);
         for (int w = 0; w < kWarps; ++w) {
-          const float factor = exp2f(totals[w][row].x - shift);
+          const float factor = ptx::exp2_approx(totals[w][row].x - shift);
           const float* from = reinterpret_cast<const float*>(tile_q + kTile + w * kStages * 2 * kTile);
           const auto pair = load<2>(from + row * kStride<kDim> + column);
           total += totals[w][row].y * factor;
