@@ -210,7 +210,7 @@ OpCase paged() {
                  {3, 300, 2, 2, 1, 64, 0, 1},  // no more queries than sequences, but two in one
                  {2, 70, 3, 3, 1, 20, 0, 1},   // a dim of no whole vectors
                  {2, 130, 20, 2, 1, 160, 0, 1},
-                 {1, 200, 1, 3, 2, 96, 0, 0}},  // few blocks, which start all of a page at once
+                 {1, 200, 1, 6, 2, 96, 0, 0}},  // few blocks, which start all of a page at once
       .bench_shape = {32, 512, 1, 9, 3, 64, 0, 0},
       .gpu_shape = {32, 2048, 1, 32, 8, 128, 0, 0},
       .inputs =
