@@ -103,17 +103,20 @@ __global__ void __launch_bounds__(kKeys / kM * 4, kBlocks)
         multiply_rows<kDim>(score, keys, tile_q);
     }
 
+    // Of the lane's two queries in columns 8 n: {lse, delta, lse, delta}.
+    const auto stats_of = [&](int n) { return load<4>(reinterpret_cast<const float*>(stat + n * 8 + lane % 4 * 2)); };
     uint4* exchange = probabilities + pair * kM * kSteps * 32 + lane;
     if (!makes_dk) {
       if (!all_visible(p, query, min(query + kQueries, tile.length), key, key_end))
         hide(score, scale2 < 0 ? INFINITY : -INFINITY, key, query, p.after, p.before, tile.length);
 #pragma unroll
-      for (int m = 0; m < kM; ++m)
+      for (int n = 0; n < kQueries / 8; ++n) {
+        const auto s = stats_of(n);
 #pragma unroll
-        for (int n = 0; n < kQueries / 8; ++n)
+        for (int m = 0; m < kM; ++m)
 #pragma unroll
-          for (int e = 0; e < 4; ++e)
-            score[m][n][e] = ptx::exp2_approx(fmaf(score[m][n][e], scale2, -stat[n * 8 + lane % 4 * 2 + e % 2].x));
+          for (int e = 0; e < 4; ++e) score[m][n][e] = ptx::exp2_approx(fmaf(score[m][n][e], scale2, -s[e % 2 * 2]));
+      }
       uint32_t operand[kM][kSteps][4];
       as_operand(operand, score);
 #pragma unroll
@@ -125,35 +128,37 @@ __global__ void __launch_bounds__(kKeys / kM * 4, kBlocks)
         }
     }
     __syncthreads();
+    // Both read the probabilities back: kept in registers, they would be beside the other warp's products. All at once,
+    // so that the products of all steps are one stream, in which fragments are read ahead.
+    uint32_t operand[kM][kSteps][4];
 #pragma unroll
-    for (int i = 0; i < kSteps; ++i) {
-      // Both read the probabilities back: kept in registers, they would be beside the other warp's products.
-      uint32_t operand[kM][1][4];
+    for (int m = 0; m < kM; ++m)
 #pragma unroll
-      for (int m = 0; m < kM; ++m) {
+      for (int i = 0; i < kSteps; ++i) {
         const uint4 o = exchange[(m * kSteps + i) * 32];
-        const uint32_t pairs[4] = {o.x, o.y, o.z, o.w};
+        operand[m][i][0] = o.x, operand[m][i][1] = o.y, operand[m][i][2] = o.z, operand[m][i][3] = o.w;
+      }
+    if (makes_dk) {
 #pragma unroll
-        for (int r = 0; r < 4; ++r) {
-          operand[m][0][r] = pairs[r];
-          if (makes_dk) {
-            const int n = 2 * i + r / 2, e = r % 2 * 2;
-            const float2* s = stat + n * 8 + lane % 4 * 2;
-            operand[m][0][r] = pack_bf16(low_bf16(pairs[r]) * (score[m][n][e] - s[0].y),
-                                         high_bf16(pairs[r]) * (score[m][n][e + 1] - s[1].y));
+      for (int n = 0; n < kQueries / 8; ++n) {
+        const auto s = stats_of(n);
+#pragma unroll
+        for (int m = 0; m < kM; ++m)
+#pragma unroll
+          for (int half = 0; half < 2; ++half) {
+            uint32_t& pair = operand[m][n / 2][n % 2 * 2 + half];
+            pair = pack_bf16(low_bf16(pair) * (score[m][n][half * 2] - s[1]),
+                             high_bf16(pair) * (score[m][n][half * 2 + 1] - s[3]));
           }
-        }
       }
-      const bf16 *q_rows = tile_q + i * 16 * kTileStride<kDim>,
-                 *dout_rows = tile_dout + i * 16 * kTileStride<kValueDim>;
-      if constexpr (kDim == kValueDim) {
-        multiply_columns<kDim>(sums, operand, makes_dk ? q_rows : dout_rows);
-      } else {
-        if (makes_dk)
-          multiply_columns<kDim>(sums, operand, q_rows);
-        else
-          multiply_columns<kValueDim>(sums, operand, dout_rows);
-      }
+    }
+    if constexpr (kDim == kValueDim) {
+      multiply_columns<kDim>(sums, operand, makes_dk ? tile_q : tile_dout);
+    } else {
+      if (makes_dk)
+        multiply_columns<kDim>(sums, operand, tile_q);
+      else
+        multiply_columns<kValueDim>(sums, operand, tile_dout);
     }
   }
 
