@@ -46,7 +46,7 @@ struct Batch {
   Tensor ids;        // i32 [tokens]
   Tensor positions;  // i32 [tokens]: place in its own sequence
   AttentionContext attention;
-  int64_t max_position = -1;  // the largest of positions; -1: not known, any the model knows may occur
+  int64_t max_position = -1;    // the largest of positions; -1: not known, any the model knows may occur
   std::vector<int32_t> starts;  // attention.cu_seqlens on the host; modules that predict further tokens need them
   const ExpertRoutes* replay_routes = nullptr;  // rows as ids
   ExpertRoutes* record_routes = nullptr;        // written

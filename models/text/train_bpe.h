@@ -12,9 +12,9 @@
 
 namespace tenon::text {
 
-/// tokenizer.json text. Ids: `special`, then the 256 bytes, then merges, at most `vocab_size` in all (fewer where no pair
-/// stands in the texts `min_frequency` times, which is at least 1). Throws Error when `vocab_size` has no room for the specials and bytes, or a special token
-/// is empty or given twice.
+/// tokenizer.json text. Ids: `special`, then the 256 bytes, then merges, at most `vocab_size` in all (fewer where no
+/// pair stands in the texts `min_frequency` times, which is at least 1). Throws Error when `vocab_size` has no room for
+/// the specials and bytes, or a special token is empty or given twice.
 std::string train_bpe(std::span<const std::string> texts, int64_t vocab_size, std::vector<std::string> special,
                       int64_t min_frequency = 1);
 

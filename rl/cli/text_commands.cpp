@@ -132,7 +132,10 @@ void add_text_commands(CLI::App& app) {
   command = command->add_subcommand("train", "byte-level BPE from text files or JSON lines");
   command->add_option("files", train_options->files, "files to learn from")->required();
   command->add_option("--vocab_size,--vocab-size", train_options->vocab_size, "tokens in all")->capture_default_str();
-  command->add_option("--min_frequency,--min-frequency", train_options->min_frequency, "how often a pair must be seen to become a token")->capture_default_str();
+  command
+      ->add_option("--min_frequency,--min-frequency", train_options->min_frequency,
+                   "how often a pair must be seen to become a token")
+      ->capture_default_str();
   command->add_option("--special", train_options->special,
                       "special tokens; the first ends a text unless --eos names another");
   command->add_option("--eos", train_options->eos, "end token");

@@ -137,7 +137,8 @@ void hook(const void* p, size_t bytes, Access kind, const void* pc) {
 #define HOOKS(bytes) HOOK(read##bytes, bytes, read) HOOK(write##bytes, bytes, write)
 HOOKS(1)
 HOOKS(2)
-HOOKS(4) HOOKS(8) HOOKS(16) HOOK(unaligned_read2, 2, read) HOOK(unaligned_read4, 4, read) HOOK(unaligned_read8, 8, read)
+HOOKS(4)
+HOOKS(8) HOOKS(16) HOOK(unaligned_read2, 2, read) HOOK(unaligned_read4, 4, read) HOOK(unaligned_read8, 8, read)
     HOOK(unaligned_read16, 16, read) HOOK(unaligned_write2, 2, write) HOOK(unaligned_write4, 4, write)
         HOOK(unaligned_write8, 8, write) HOOK(unaligned_write16, 16, write) extern "C" {
   void __tsan_read_range(void* p, size_t n) {

@@ -18,8 +18,9 @@ namespace tenon::testing {
 inline std::string oracle_dir(const std::string& family) { return tree_data_path("models/" + family); }
 
 inline std::vector<std::string> oracle_families() {
-  return {"llama",     "llama_tied", "llama2", "mistral",     "qwen2",            "qwen3",      "mixtral", "qwen2_moe",
-          "qwen3_moe", "olmoe",      "dots1",  "deepseek_v2", "deepseek_v2_lite", "deepseek_v3"};
+  return {"llama", "llama_tied",  "llama2",           "mistral",    "qwen2",
+          "qwen3", "mixtral",     "qwen2_moe",        "qwen3_moe",  "olmoe",
+          "dots1", "deepseek_v2", "deepseek_v2_lite", "deepseek_v3"};
 }
 
 struct Oracle {

@@ -66,8 +66,8 @@ inline models::Model tiny_model(const TinyOptions& o = {}) {
     c.qk_nope_head_dim = c.qk_rope_head_dim = c.v_head_dim = 8;
     c.num_mtp_layers = o.mtp_layers;
   }
-  models::Model model =
-      models::create(c, {.device = o.device, .dtype = o.dtype, .seed = o.seed, .initializer = models::Initializer::fan_in});
+  models::Model model = models::create(
+      c, {.device = o.device, .dtype = o.dtype, .seed = o.seed, .initializer = models::Initializer::fan_in});
   model.set_tokenizer(tiny_tokenizer());
   return model;
 }
