@@ -7,6 +7,7 @@
 // each of the four products is computed once: about 1.4 cycles of shared memory a product of 16 x 8 x 16, less than
 // the tensor cores take. 111 KiB of shared memory for a head dim of 128, two buffers of queries included, so that two
 // blocks share a processor of Hopper's.
+#include "../../runtime/cuda/limits.h"
 #include "attention_sequences.h"
 #include "attention_tiles.h"
 
@@ -189,11 +190,13 @@ void run(const PackedSequences& p, const bf16* dout, const bf16* q, const bf16* 
 void attention_dkdv_bf16(const PackedSequences& p, const bf16* dout, const bf16* q, const bf16* k, const bf16* v,
                          const float2* stats, bf16* dk, bf16* dv) {
   const auto fits = [&](int dim, int value_dim) { return p.dim <= dim && p.value_dim <= value_dim; };
+  // Half as many queries where a block has less memory (sm_86, sm_89).
+  const bool large = tenon::cuda::shared_memory_limit() > kSharedBytes<192, 128, 64>;  // a little is static
   const auto f = fits(32, 32)     ? &run<32, 32, 2, 64, 2>
                  : fits(64, 64)   ? &run<64, 64, 2, 64, 2>
                  : fits(96, 96)   ? &run<96, 96, 2, 64, 2>
-                 : fits(128, 128) ? &run<128, 128, 2, 64, 2>
-                 : fits(192, 128) ? &run<192, 128, 1, 64, 1>
+                 : fits(128, 128) ? (large ? &run<128, 128, 2, 64, 2> : &run<128, 128, 2, 32, 1>)
+                 : fits(192, 128) ? (large ? &run<192, 128, 1, 64, 1> : &run<192, 128, 1, 32, 1>)
                                   : &run<256, 256, 1, 32, 1>;
   f(p, dout, q, k, v, stats, dk, dv);
 }

@@ -4,6 +4,7 @@
 // keys and walks the queries. Two passes compute the scores twice, seven products in place of five, and need neither
 // atomics nor memory for parts of dq. 32 keys at a time: with 32 rows of queries a warp, sums and both kinds of scores
 // are 192 of a thread's registers. Two buffers of K and V, so one barrier a step.
+#include "../../runtime/cuda/limits.h"
 #include "attention_sequences.h"
 #include "attention_tiles.h"
 
@@ -115,11 +116,13 @@ void run(const PackedSequences& p, const bf16* dout, const bf16* q, const bf16* 
 void attention_dq_bf16(const PackedSequences& p, const bf16* dout, const bf16* q, const bf16* k, const bf16* v,
                        const float2* stats, bf16* dq) {
   const auto fits = [&](int dim, int value_dim) { return p.dim <= dim && p.value_dim <= value_dim; };
+  // Half as many queries where a block has less memory (sm_86, sm_89).
+  const bool large = tenon::cuda::shared_memory_limit() >= kSharedBytes<192, 128, 128>;
   const auto f = fits(32, 32)     ? &run<32, 32, 2, 4, 3>
                  : fits(64, 64)   ? &run<64, 64, 2, 4, 2>
                  : fits(96, 96)   ? &run<96, 96, 2, 4, 2>
-                 : fits(128, 128) ? &run<128, 128, 2, 4, 2>
-                 : fits(192, 128) ? &run<192, 128, 1, 8, 1>
+                 : fits(128, 128) ? (large ? &run<128, 128, 2, 4, 2> : &run<128, 128, 1, 4, 1>)
+                 : fits(192, 128) ? (large ? &run<192, 128, 1, 8, 1> : &run<192, 128, 1, 4, 1>)
                                   : &run<256, 256, 1, 4, 1>;
   f(p, dout, q, k, v, stats, dq);
 }

@@ -5,6 +5,7 @@
 #include <tuple>
 #include <vector>
 
+#include "../../ops/attention.h"
 #include "../../ops/cast.h"
 #include "../../ops/latent_attention.h"
 #include "../../ops/paged_attention.h"
@@ -67,6 +68,28 @@ TEST_P(SharedLimit, LatentAttentionAgreesWithTheCpu) {
                               Tensor::from({0, queries}, {2}).to(where), Tensor::from({70}, {1}).to(where),
                               Tensor::from({1, 0}, {1, 2}).to(where), {.scale = 0.04f});
     });
+}
+
+TEST_P(SharedLimit, AttentionOfPackedSequencesAgreesWithTheCpu) {
+  for (const auto& [dim, value_dim] : {std::pair{128, 128}, {192, 128}}) {
+    const auto run = [&](Device where) {
+      const auto on = [&](const Shape& shape, uint64_t stream) { return drawn(shape, stream, DType::bf16).to(where); };
+      const Tensor q = on({90, 2, dim}, 1), k = on({90, 1, dim}, 2), v = on({90, 1, value_dim}, 3),
+                   dout = on({90, 2, value_dim}, 4), cu_seqlens = Tensor::from({0, 20, 90}, {3}).to(where);
+      const AttentionOptions options{.scale = 0.08f};
+      const auto [out, lse] = attention(q, k, v, cu_seqlens, options);
+      const auto [dq, dk, dv] = attention_backward(dout, q, k, v, out, lse, cu_seqlens, options);
+      std::vector<float> all;
+      for (const Tensor* t : {&out, &dq, &dk, &dv}) {
+        const auto part = cast(t->to(Device::cpu()), DType::f32).to_vector<float>();
+        all.insert(all.end(), part.begin(), part.end());
+      }
+      return all;
+    };
+    const std::vector<float> here = run(Device::cpu()), there = run(Device::cuda());
+    // As the op table for bf16 gradients, for each of the two.
+    for (size_t i = 0; i < here.size(); ++i) ASSERT_NEAR(there[i], here[i], 2.4e-2f * (0.5f + std::abs(here[i]))) << i;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(KiB, SharedLimit, ::testing::Values(99, 163), ::testing::PrintToStringParamName());
