@@ -77,8 +77,6 @@ int checked_dim(const char* op, const Tensor& x, int dim) {
   return index;
 }
 
-void no_kernel(const char* op, Device device) { fail("{}: no kernel for {} yet", op, device); }
-
 // Broadcast elements count once.
 double detail::touched_bytes(const Tensor& t) {
   if (!t.defined()) return 0;

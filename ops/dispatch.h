@@ -6,7 +6,6 @@
 //   rstd);
 #pragma once
 
-#include <algorithm>
 #include <initializer_list>
 #include <string>
 #include <type_traits>
@@ -36,8 +35,6 @@ void check_rank(const char* op, NamedTensor argument, int wanted);
 void check_contiguous(const char* op, NamedTensor argument);
 /// Index `dim` of a tensor of `rank` dimensions, negative from the end, as 0..rank-1.
 int checked_dim(const char* op, const Tensor& x, int dim);
-
-[[noreturn]] void no_kernel(const char* op, Device device);
 
 namespace detail {
 
@@ -114,18 +111,6 @@ void on_device(const OpCall& op, Device device, Cpu&& cpu, Cuda&& cuda, A&&... a
     std::forward<Cuda>(cuda)(arguments...);
   }
   scope.finish();
-}
-
-/// An op without a kernel for GPUs yet: "rms_norm: no kernel for cuda:0 yet".
-template <class Cpu>
-void on_device(const OpCall& op, Device device, Cpu&& cpu) {
-  if (!device.is_cpu()) no_kernel(op.name, device);
-  const profile::OpTimer timer(op.name, device, [&] {
-    profile::Cost cost = op.cost;
-    cost.bytes = std::max(cost.bytes, 0.0);
-    return cost;
-  });
-  std::forward<Cpu>(cpu)();
 }
 
 }  // namespace tenon::ops

@@ -109,8 +109,8 @@ class Run {
     }
     if (scheduler_.done()) return;
     Step step(scheduler_, options_.prefill_tokens);
-    choose();
-    if (graphs_ && step.decodes_only() && std::ranges::all_of(chosen_, [](Sequence* s) { return s->row >= 0; })) {
+    const auto from_this_step = [&](const auto& s) { return s->row >= 0 || !gets_token(*s); };
+    if (graphs_ && step.decodes_only() && std::ranges::all_of(scheduler_.sequences(), from_this_step)) {
       draw_ahead(step);
     } else if (unread_) {
       read_drawn();  // all end with it
@@ -140,6 +140,7 @@ class Run {
   // A recorded step, queued before the tokens of the last one are read: the GPU goes on while the host looks at them.
   // A sequence that turns out to have ended has a row too many, which nobody reads.
   void draw_ahead(const Step& step) {
+    choose();
     Tensor ids;
     if (unread_) {
       std::vector<int32_t> rows;
@@ -196,13 +197,17 @@ class Run {
 
   bool records_routes() const { return options_.record_routes && model_.config().is_moe(); }
 
+  bool gets_token(const Sequence& s) const {
+    if (s.row < 0 && !s.group->hidden.defined()) return false;  // its prompt isn't prefilled yet
+    return !scheduler_.ends_unread(s);
+  }
+
   /// Which sequences get a token now, and how it is drawn.
   void choose() {
     chosen_.clear();
     rows_.clear();
     for (const auto& s : scheduler_.sequences()) {
-      if (s->row < 0 && !s->group->hidden.defined()) continue;  // its prompt isn't prefilled yet
-      if (scheduler_.ends_unread(*s)) continue;
+      if (!gets_token(*s)) continue;
       chosen_.push_back(s.get());
       rows_.push_back(
           {scheduler_.request(s->completion.request).sampling, s->key, static_cast<uint64_t>(s->drawn()), s->history});
